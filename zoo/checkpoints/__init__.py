@@ -1,0 +1,1 @@
+"""From a checkpoint file in any known format to tensors that fit a network exactly."""

@@ -1,0 +1,35 @@
+"""What a checkpoint format is: how its keys are recognised and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+# Given all keys of a network and of a file, return the file's key for each of the network's.
+Names = Callable[[Sequence[str], Collection[str]], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to name the tensors of a network.
+
+    Args:
+        name: What `format=` and a manifest call it.
+        signature: Pattern that some key of every such file matches, and of other formats none.
+        names: For each space, the function from the network's keys to the file's; `"*"` for all.
+        as_linear: Keys of the network whose tensor the file keeps as a 1×1 convolution.
+        decode: Turns the content of a file that is no state dict into one.
+    """
+
+    name: str
+    signature: str
+    names: Mapping[str, Names]
+    as_linear: tuple[str, ...] = ()
+    decode: Callable[[Any], dict[str, Tensor]] | None = None
+
+    def names_for(self, space: str) -> Names | None:
+        """Return the key function of a space, or None where the format does not know it."""
+        return self.names.get(space) or self.names.get("*")

@@ -1,0 +1,91 @@
+"""Fill a network from a checkpoint file, and write a network as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from zoo.checkpoints.formats import NATIVE
+from zoo.checkpoints.match import find_format, match_tensors, unwrap
+from zoo.checkpoints.read import read_checkpoint
+from zoo.errors import ArchitectureMismatch
+
+
+def read_tensors(
+    path: Path, network: nn.Module, *, format: str | None = None, root_key: str | None = None
+) -> dict[str, Tensor]:
+    """Return the tensors of a file under the keys of `network`, all accounted for.
+
+    Raises:
+        CheckpointError: one of its kinds; the message names the file.
+    """
+    content, metadata = read_checkpoint(path)
+    _check_architecture(path, network, metadata)
+    content = unwrap(content, root_key, str(path))
+    entry = find_format(content, network, format, str(path))
+    if entry.decode is not None:
+        content = entry.decode(content)
+    return match_tensors(content, network, entry, str(path))
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Make `tensors` the parameters and buffers of `network`, without copying them."""
+    network.load_state_dict(dict(tensors), strict=True, assign=True)
+
+
+def load_checkpoint(
+    network: nn.Module, path: str | Path, format: str | None = None, *, root_key: str | None = None
+) -> nn.Module:
+    """Fill `network`, named or not, from a local file in any known format; return it.
+
+    Args:
+        format: Name of the checkpoint format; None finds it from the keys.
+        root_key: Entry of the file that holds the tensors; None tries the usual ones.
+
+    Raises:
+        CheckpointError: one of its kinds; `network` is then unchanged.
+    """
+    like = next(network.parameters())
+    tensors = read_tensors(Path(path), network, format=format, root_key=root_key)
+    load_tensors(network, tensors)
+    return network if like.is_meta else network.to(like.device)
+
+
+def save_checkpoint(network: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write `network` as a native safetensors file that names its architecture."""
+    from safetensors.torch import save_file
+
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    save_file(tensors, path, metadata={**native_metadata(network), **metadata})
+
+
+def native_metadata(network: nn.Module) -> dict[str, str]:
+    """Return the safetensors metadata that binds a file to its architecture."""
+    return {
+        "zoo.format": NATIVE.name,
+        "zoo.space": getattr(network, "space", ""),
+        "zoo.architecture": json.dumps(getattr(network, "architecture", {}), sort_keys=True),
+        "zoo.architecture_hash": getattr(network, "architecture_hash", ""),
+    }
+
+
+def _check_architecture(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
+    theirs = metadata.get("zoo.architecture_hash")
+    ours = getattr(network, "architecture_hash", "")
+    if not theirs or not ours or theirs == ours:
+        return
+    choices: dict = json.loads(metadata.get("zoo.architecture", "{}"))
+    expected: dict = getattr(network, "architecture", {})
+    differing = [
+        f"  {name}: file {choices.get(name)!r}, network {expected.get(name)!r}"
+        for name in sorted(choices.keys() | expected.keys())
+        if choices.get(name) != expected.get(name)
+    ]
+    raise ArchitectureMismatch(
+        f"{path} holds weights of another architecture "
+        f"({metadata.get('zoo.space')}, hash {theirs[:12]}…, expected {ours[:12]}…):\n"
+        + ("\n".join(differing) or "  the choices agree, the settings (such as widths) differ")
+    )

@@ -1,0 +1,72 @@
+"""Phases of a training, and the optimizer and learning-rate schedule of each."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from zoo.errors import TrainingError
+from zoo.finetune.recipe import Recipe
+
+
+class Phase(NamedTuple):
+    """Epochs that share an optimizer: those of the head alone, or of the whole network."""
+
+    head_only: bool
+    first_epoch: int
+    epochs: int
+
+
+def find_phase(recipe: Recipe, epoch: int) -> Phase:
+    """Return the phase that an epoch, counted from 0, belongs to."""
+    if recipe.freeze_backbone:
+        return Phase(True, 0, recipe.epochs)
+    alone = min(recipe.head_only_epochs, recipe.epochs)
+    if epoch < alone:
+        return Phase(True, 0, alone)
+    return Phase(False, alone, recipe.epochs - alone)
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return timm's optimizer over the trainable parameters, in layer groups if asked.
+
+    Raises:
+        TrainingError: timm has no such optimizer.
+    """
+    from timm.optim import create_optimizer_v2, list_optimizers
+
+    if recipe.optimizer not in list_optimizers():
+        raise TrainingError(
+            f"recipe: optimizer {recipe.optimizer!r} is unknown; timm has "
+            f"{', '.join(list_optimizers())}"
+        )
+    return create_optimizer_v2(
+        model,
+        opt=recipe.optimizer,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        layer_decay=recipe.layer_decay,
+    )
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, phase: Phase, steps_per_epoch: int
+) -> Any:
+    """Return timm's scheduler; call `step_update` with the number of updates in the phase."""
+    from timm.scheduler import create_scheduler_v2
+
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched={"linear": "poly"}.get(recipe.schedule, recipe.schedule),
+        decay_rate=1.0,  # the power of "poly", which makes it a straight line
+        num_epochs=phase.epochs,
+        warmup_epochs=min(recipe.warmup_epochs, phase.epochs),  # type: ignore[arg-type]
+        warmup_lr=min(recipe.warmup_lr, recipe.lr),
+        min_lr=min(recipe.min_lr, recipe.lr),
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    return scheduler

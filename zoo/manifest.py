@@ -1,0 +1,224 @@
+"""Find records: the built-in manifest, and the manifests that users add.
+
+User manifests come from `ZOO_MANIFESTS` (paths, separated as in `PATH`) and
+from `add_manifest`. They have the same schema; their names must be new.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from zoo.errors import InvalidArgument, InvalidManifest, UnknownModel, suggest
+from zoo.records import ArchitectureFile, Manifest, ModelRecord, Weights
+
+PACKAGE_ROOT = Path(__file__).resolve().parent
+ENVIRONMENT_VARIABLE = "ZOO_MANIFESTS"
+
+_added: list[Path] = []
+
+
+class Entry(NamedTuple):
+    """A record, and where its relative paths start."""
+
+    name: str
+    record: ModelRecord
+    base_dir: Path
+    tag: str | None = None
+
+    @property
+    def weights(self) -> list[Weights]:
+        """The packagings of the training that was asked for, in order; empty if there is none."""
+        if not self.record.weights:
+            return []
+        tag = self.tag or self.record.weights[0].tag
+        return [weights for weights in self.record.weights if weights.tag == tag]
+
+
+class _LazyManifest(msgspec.Struct, forbid_unknown_fields=True):
+    # Records stay undecoded: finding one of ten thousand must not decode the rest.
+    schema_version: int
+    models: dict[str, msgspec.Raw]
+
+
+def builtin_manifest() -> Path:
+    """Return the path of `weights_manifest.json`: in the wheel, or at the top of a checkout."""
+    packaged = PACKAGE_ROOT / "weights_manifest.json"
+    return packaged if packaged.exists() else PACKAGE_ROOT.parent / "weights_manifest.json"
+
+
+def add_manifest(path: str | Path) -> list[str]:
+    """Make the models of a manifest file known to every call; return their names.
+
+    Raises:
+        InvalidManifest: the file is missing, breaks the schema, or repeats a known name.
+    """
+    resolved = Path(path).expanduser().resolve()
+    manifest = read_manifest(resolved)
+    for other in _manifest_paths():
+        if other != resolved:
+            _check_names_are_new(resolved, manifest.models, other)
+    if resolved not in _added:
+        _added.append(resolved)
+    return sorted(manifest.models)
+
+
+def find_entry(name: str, space: str | None = None) -> Entry:
+    """Return the entry of `name` or `name@tag`.
+
+    Raises:
+        InvalidArgument: `name` is not a non-empty string.
+        UnknownModel: no such name, tag, or a name of another space; with suggestions.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidArgument(f"a model name is a non-empty string, not {name!r}")
+    base_name, _, tag = name.partition("@")
+    for path in _manifest_paths():
+        raw = _open_manifest(path).models.get(base_name)
+        if raw is None:
+            continue
+        entry = Entry(base_name, _decode_record(raw, base_name, path), path.parent, tag or None)
+        _check_space(entry, space)
+        if tag and not entry.weights:
+            tags = sorted({weights.tag for weights in entry.record.weights})
+            raise UnknownModel(
+                f"{base_name!r} has no weights tagged {tag!r}; it has: {', '.join(tags) or 'none'}."
+            )
+        return entry
+    raise UnknownModel(_unknown_message(base_name, space))
+
+
+def find_records() -> Iterator[tuple[str, ModelRecord]]:
+    """Yield every known (name, record), built-in ones first."""
+    for path in _manifest_paths():
+        for name, raw in _open_manifest(path).models.items():
+            yield name, _decode_record(raw, name, path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return a fully checked manifest.
+
+    Raises:
+        InvalidManifest: missing, not JSON, a duplicate name, an unknown field, a wrong value.
+    """
+    content = _read_bytes(path)
+    try:
+        json.loads(content, object_pairs_hook=functools.partial(_refuse_duplicates, path))
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, ValueError) as error:
+        if isinstance(error, InvalidManifest):
+            raise
+        raise InvalidManifest(f"{path}: {error}. The schema is printed by `zoo schema`.") from None
+
+
+def read_architecture(entry: Entry) -> dict[str, Any]:
+    """Return the choices in the entry's architecture file; the space checks them.
+
+    Raises:
+        InvalidManifest: the file is missing, malformed, or belongs to another space.
+    """
+    path = asset_dir(entry) / entry.record.architecture
+    try:
+        file = msgspec.json.decode(_read_bytes(path), type=ArchitectureFile)
+    except msgspec.DecodeError as error:
+        raise InvalidManifest(f"{path}: {error}") from None
+    if file.space != entry.record.space:
+        raise InvalidManifest(
+            f"{path}: the file is of space {file.space}, the record {entry.name!r} of "
+            f"{entry.record.space}"
+        )
+    return file.choices
+
+
+def asset_dir(entry: Entry) -> Path:
+    """Return where the record's relative paths start: beside a user's manifest, or the package."""
+    return PACKAGE_ROOT if entry.base_dir == builtin_manifest().parent else entry.base_dir
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a manifest file."""
+    return msgspec.json.schema(Manifest)
+
+
+def _manifest_paths() -> list[Path]:
+    listed = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+    from_environment = [Path(item).expanduser().resolve() for item in listed if item]
+    return [builtin_manifest(), *from_environment, *_added]
+
+
+def _open_manifest(path: Path) -> _LazyManifest:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InvalidManifest(
+            f"{path}: cannot be read ({error.strerror}); it was named by {ENVIRONMENT_VARIABLE} "
+            "or add_manifest"
+        ) from None
+    return _parse_manifest(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_manifest(path: Path, mtime_ns: int, size: int) -> _LazyManifest:
+    del mtime_ns, size  # part of the cache key: an edited file is read again
+    if path != builtin_manifest():
+        # A user's file is checked whole, at once.
+        _check_names_are_new(path, read_manifest(path).models, builtin_manifest())
+    try:
+        return msgspec.json.decode(_read_bytes(path), type=_LazyManifest)
+    except msgspec.DecodeError as error:
+        raise InvalidManifest(f"{path}: {error}") from None
+
+
+def _check_names_are_new(path: Path, names: Iterable[str], other: Path) -> None:
+    taken = sorted(_open_manifest(other).models.keys() & set(names))
+    if taken:
+        raise InvalidManifest(
+            f"{path}: names already taken by {other}: {', '.join(taken)}. Choose others."
+        )
+
+
+def _decode_record(raw: msgspec.Raw, name: str, path: Path) -> ModelRecord:
+    try:
+        return msgspec.json.decode(raw, type=ModelRecord)
+    except msgspec.DecodeError as error:
+        raise InvalidManifest(f"{path}: record {name!r}: {error}") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidManifest(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _refuse_duplicates(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise InvalidManifest(f"{path}: duplicate name: {', '.join(twice)}")
+    return dict(pairs)
+
+
+def _check_space(entry: Entry, space: str | None) -> None:
+    if space is not None and entry.record.space != space:
+        raise UnknownModel(
+            f"{entry.name!r} is a model of {entry.record.space}, not of {space}. Use "
+            f"zoo.{entry.record.space}.load_searched_model({entry.name!r})."
+        )
+
+
+def _unknown_message(name: str, space: str | None) -> str:
+    known = {key: record.space for key, record in find_records()}
+    of_space = [key for key, owner in known.items() if space in (None, owner)]
+    hint = suggest(name, of_space) or suggest(name, known)
+    scope = f"{space} has" if space else "there is"
+    return (
+        f"{scope} no searched model named {name!r}.{hint} "
+        f"`zoo list` shows all {len(of_space)} names{f' of {space}' if space else ''}."
+    )

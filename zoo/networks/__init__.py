@@ -1,0 +1,1 @@
+"""Frozen networks: plain modules, built by the spaces from decided numbers."""

@@ -1,0 +1,129 @@
+"""From a name alone: which space, which facts, which transform, which network."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UnknownSpace, suggest
+from zoo.loading import load_searched_model as load_of_space
+from zoo.manifest import find_entry, find_records
+from zoo.networks.network import Network
+from zoo.records import ModelRecord
+
+if TYPE_CHECKING:
+    from zoo.spaces.base import SearchSpace
+
+# Space class → its module; imported when asked for.
+SPACES = {
+    "MobileNetV3Space": "zoo.spaces.mobilenetv3",
+    "NasBench201": "zoo.spaces.nasbench201",
+    "ProxylessNAS": "zoo.spaces.proxylessnas",
+}
+
+
+def find_space(name: str) -> type[SearchSpace]:
+    """Return the class of a search space by its name.
+
+    Raises:
+        UnknownSpace: no such space; with suggestions.
+    """
+    if name not in SPACES:
+        raise UnknownSpace(
+            f"there is no search space named {name!r}.{suggest(name, SPACES)} "
+            f"Spaces: {', '.join(sorted(SPACES))}."
+        )
+    return getattr(importlib.import_module(SPACES[name]), name)
+
+
+def load_searched_model(name: str, pretrained: bool = True, **options: Any) -> Network:
+    """Return the searched model `name`, whichever space it belongs to.
+
+    The options are those of `zoo.loading.load_searched_model`: `num_classes`, `in_chans`,
+    `checkpoint`, `cache_dir`, `offline`, `device`, `dtype`, and settings of the space.
+
+    Raises:
+        ZooError: one of its kinds; a network with random weights is never returned instead.
+    """
+    return load_of_space(name, find_space(find_entry(name).record.space), pretrained, **options)
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    space: str | None = None,
+    dataset: str | None = None,
+    pretrained: bool | None = None,
+    max_macs: float | None = None,
+    max_parameters: float | None = None,
+    min_top1: float | None = None,
+    license: str | None = None,
+) -> list[str]:
+    """Return the names that pass every filter, sorted.
+
+    Args:
+        pattern: Shell-style pattern on the name, such as `"proxyless-*"`.
+        pretrained: True for models with weights, False for those without.
+        max_macs, max_parameters: Counts, not millions.
+        min_top1: Percent; the best reported or reproduced accuracy must reach it.
+
+    Raises:
+        UnknownSpace: `space` is no search space.
+    """
+    if space is not None:
+        find_space(space)
+    tests: list[Callable[[str, ModelRecord], bool]] = [
+        lambda name, record: fnmatch.fnmatchcase(name, pattern),
+        lambda name, record: space in (None, record.space),
+        lambda name, record: dataset in (None, record.dataset),
+        lambda name, record: pretrained in (None, bool(record.weights)),
+        lambda name, record: max_macs is None or record.macs <= max_macs,
+        lambda name, record: max_parameters is None or record.parameters <= max_parameters,
+        lambda name, record: min_top1 is None or best_top1(record) >= min_top1,
+        lambda name, record: license in (None, record.license),
+    ]
+    return sorted(name for name, record in find_records() if all(t(name, record) for t in tests))
+
+
+def model_info(name: str) -> ModelRecord:
+    """Return the record of a model: facts, preprocessing, reported accuracy, weights.
+
+    Raises:
+        UnknownModel: no such name; with suggestions.
+    """
+    return find_entry(name).record
+
+
+def transform_for(name: str, train: bool = False) -> Callable[[Any], Any]:
+    """Return the callable that turns a PIL image into the input this model was made for.
+
+    Args:
+        train: True adds the augmentation that fine-tuning starts from.
+
+    Raises:
+        UnknownModel: no such name; with suggestions.
+    """
+    from zoo.preprocessing import build_train_transform, build_transform
+
+    entry = find_entry(name)
+    weights = entry.weights
+    preprocessing = (weights and weights[0].preprocessing) or entry.record.preprocessing
+    return (build_train_transform if train else build_transform)(preprocessing)
+
+
+def class_names(record: ModelRecord) -> tuple[str, ...]:
+    """Return the class names in the order of the logits."""
+    if not isinstance(record.labels, str):
+        return record.labels
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo(record.labels)
+    return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+
+
+def best_top1(record: ModelRecord) -> float:
+    """Return the best top-1 accuracy anybody reported or we reproduced, in percent; 0 for none."""
+    of_weights = [a for w in record.weights for a in (*w.reported, *w.reproduced)]
+    return max((a.top1_percent for a in (*record.reported, *of_weights)), default=0.0)

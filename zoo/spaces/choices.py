@@ -1,0 +1,90 @@
+"""The kinds of choice a search space declares.
+
+A choice knows its options; `size`, `sample`, `mutate`, `neighbours` and
+`problem` follow from them. Values are JSON values and part of a file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Choice(Protocol):
+    """What `SearchSpace` asks of every kind of choice."""
+
+    def size(self) -> int: ...
+    def sample(self, rng: Random) -> Any: ...
+    def neighbours(self, value: Any) -> Iterator[Any]: ...
+    def problem(self, value: Any) -> str | None: ...
+
+
+class OneOf(msgspec.Struct, frozen=True):
+    """Exactly one of `options`."""
+
+    options: tuple[Any, ...]
+
+    def size(self) -> int:
+        return len(self.options)
+
+    def sample(self, rng: Random) -> Any:
+        return rng.choice(self.options)
+
+    def neighbours(self, value: Any) -> Iterator[Any]:
+        """Yield every other option."""
+        return (option for option in self.options if option != value)
+
+    def problem(self, value: Any) -> str | None:
+        """Return why `value` is illegal, or None."""
+        if _is_option(value, self.options):
+            return None
+        return f"{value!r} is not one of {', '.join(map(repr, self.options))}"
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A list of blocks, each one of `options`; its length, one of `depths`, is the depth."""
+
+    options: tuple[str, ...]
+    depths: tuple[int, ...]
+
+    def size(self) -> int:
+        return sum(len(self.options) ** depth for depth in self.depths)
+
+    def sample(self, rng: Random) -> list[str]:
+        """Draw the depth uniformly, then every block uniformly."""
+        return [rng.choice(self.options) for _ in range(rng.choice(self.depths))]
+
+    def neighbours(self, value: list[str]) -> Iterator[list[str]]:
+        """Yield lists with one block replaced, the last block dropped, or one appended."""
+        for position, block in enumerate(value):
+            for option in self.options:
+                if option != block:
+                    yield [*value[:position], option, *value[position + 1 :]]
+        if len(value) - 1 in self.depths:
+            yield value[:-1]
+        if len(value) + 1 in self.depths:
+            for option in self.options:
+                yield [*value, option]
+
+    def problem(self, value: Any) -> str | None:
+        """Return why `value` is illegal, or None."""
+        if not isinstance(value, list):
+            return f"{value!r} is not a list of blocks"
+        if len(value) not in self.depths:
+            return f"depth {len(value)} is not one of {', '.join(map(str, self.depths))}"
+        for position, block in enumerate(value):
+            if not _is_option(block, self.options):
+                return f"block {position}: {block!r} is not one of {', '.join(self.options)}"
+        return None
+
+
+def _is_option(value: Any, options: tuple[Any, ...]) -> bool:
+    # 1 == 1.0 == True in Python; an architecture file that says one for the other is wrong.
+    return any(value == option and _kind(value) is _kind(option) for option in options)
+
+
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)

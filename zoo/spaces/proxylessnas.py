@@ -1,0 +1,109 @@
+"""ProxylessNAS: a MobileNetV2-like chain; every block chooses kernel and expand ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from zoo.errors import InvalidArgument
+from zoo.layers.conv import BatchNormSettings
+from zoo.layers.inverted_residual import BlockPlan
+from zoo.networks.mobile import ConvPlan, MobileNetwork, MobilePlan
+from zoo.spaces.base import Architecture, SearchSpace
+from zoo.spaces.choices import Choice, Stage
+from zoo.spaces.mbconv import (
+    block_options,
+    check_nothing_left,
+    read_label,
+    take_label,
+)
+
+STRIDES = (2, 2, 2, 1, 2, 1)
+MAX_DEPTHS = (4, 4, 4, 4, 4, 1)
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
+    """Six stages of one to four inverted residuals (the last has one), ReLU6.
+
+    Source: ProxylessNAS, section 4.1 and appendix, https://arxiv.org/abs/1812.00332;
+    code mit-han-lab/proxylessnas at bf58b5c. A stage `s2` … `s7` is the list of
+    its blocks, `["k5e3", "k3e3"]`; the first block of the body is fixed.
+
+    Args:
+        widths: Output channels of stem, fixed first block, and the six stages.
+        feature_mix: Channels of the 1×1 convolution before pooling; None leaves it out.
+        kernel_sizes, expand_ratios: What a block may choose.
+        max_depths: Most blocks of each stage.
+        dropout: Probability before the classifier.
+        drop_path: Stochastic depth of the last block; earlier blocks have less.
+        folded_batch_norm: BatchNorm is already part of the convolutions' weights and biases.
+    """
+
+    widths: tuple[PositiveInt, ...] = (32, 16, 32, 40, 80, 96, 192, 320)
+    feature_mix: PositiveInt | None = 1280
+    kernel_sizes: tuple[PositiveInt, ...] = (3, 5, 7)
+    expand_ratios: tuple[Annotated[float, Meta(gt=0)], ...] = (3, 6)
+    max_depths: tuple[PositiveInt, ...] = MAX_DEPTHS
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    drop_path: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    bn_eps: Annotated[float, Meta(gt=0)] = 1e-3
+    bn_momentum: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    folded_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.widths) != 8 or len(self.max_depths) != 6:
+            raise InvalidArgument(
+                f"ProxylessNAS: expected 8 widths and 6 max_depths, "
+                f"got {len(self.widths)} and {len(self.max_depths)}"
+            )
+
+    def choices(self) -> dict[str, Choice]:
+        options = block_options(self.kernel_sizes, self.expand_ratios)
+        return {
+            f"s{stage}": Stage(options, tuple(range(1, most + 1)))
+            for stage, most in enumerate(self.max_depths, start=2)
+        }
+
+    def build_network(self, architecture: Architecture) -> MobileNetwork:
+        stem_width, width = self.widths[:2]
+        stages = [(BlockPlan(width, 3, 1, "relu6"),)]
+        for index, stride in enumerate(STRIDES):
+            blocks = []
+            for position, label in enumerate(architecture[f"s{index + 2}"]):
+                kernel_size, ratio, _ = read_label(label)
+                assert ratio is not None
+                hidden = round(width * ratio)
+                width = self.widths[index + 2]
+                block_stride = stride if position == 0 else 1
+                blocks.append(BlockPlan(width, kernel_size, block_stride, "relu6", hidden))
+            stages.append(tuple(blocks))
+        plan = MobilePlan(
+            stem=ConvPlan(stem_width, 3, 2, "relu6"),
+            stages=tuple(stages),
+            final=ConvPlan(self.feature_mix, 1, 1, "relu6") if self.feature_mix else None,
+            norm=BatchNormSettings(self.bn_eps, self.bn_momentum, not self.folded_batch_norm),
+            drop_path=self.drop_path,
+        )
+        return MobileNetwork(
+            plan, num_classes=self.num_classes, in_chans=self.in_chans, dropout=self.dropout
+        )
+
+    def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
+        """Return the architecture of NNI's labels `s2_depth`, `s2_i0` … `s7_i0`."""
+        labels = dict(architecture)
+        converted: Architecture = {}
+        for name, most in zip(self.choices(), self.max_depths, strict=True):
+            if most == 1:
+                labels.setdefault(f"{name}_depth", 1)  # NNI leaves out what is no choice
+            depth = take_label(labels, f"{name}_depth", "ProxylessNAS")
+            converted[name] = [
+                take_label(labels, f"{name}_i{index}", "ProxylessNAS") for index in range(depth)
+            ]
+        check_nothing_left(labels, "ProxylessNAS")
+        self.check(converted)
+        return converted
