@@ -14,7 +14,7 @@ import pytest
 from tests.hub_server import Hub
 
 # huggingface_hub reads these when it is imported: no token of the user, and plain uploads.
-os.environ["HF_HOME"] = os.path.join(tempfile.gettempdir(), f"zoo-tests-{os.getpid()}-no-such-home")
+os.environ["HF_HOME"] = f"{tempfile.gettempdir()}/zoo-tests-{os.getpid()}-no-such-home"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 READ_AT_IMPORT = frozenset({"HF_HOME", "HF_HUB_DISABLE_XET"})
 

@@ -50,10 +50,10 @@ def drop_at_half(exchange: Exchange) -> None:
 
 
 def drip(exchange: Exchange) -> None:
-    """Send one byte every 20 ms."""
+    """Send one byte every 20 ms for three seconds."""
     exchange.send_head(200, {"Content-Length": str(len(exchange.content))})
     with suppress(OSError):
-        for byte in exchange.content:
+        for byte in exchange.content[:150]:
             exchange.wfile.write(bytes([byte]))
             if exchange.hub.stopping.wait(0.02):
                 return

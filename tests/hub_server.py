@@ -30,7 +30,7 @@ LFS_BATCH = re.compile(r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch")
 
 @dataclass(frozen=True)
 class Request:
-    """One line of the request log."""
+    """One line of the request log; header names are in Title-Case, as clients differ."""
 
     method: str
     path: str
@@ -121,7 +121,7 @@ class Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer GET and HEAD."""
         path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append(Request(self.command, path, dict(self.headers)))
+        self._log(path)
         if not self._find_content(path):
             return
         faults = self.hub.faults.get((self.command, path))
@@ -147,7 +147,7 @@ class Exchange(BaseHTTPRequestHandler):
     def answer(
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send a whole answer; a header of None is left out."""
+        """Send a whole answer; headers may overrule its length."""
         self.send_head(status, {"Content-Length": str(len(body)), **(headers or {})})
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -162,7 +162,7 @@ class Exchange(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer what uploads ask for."""
         path = urlsplit(self.path).path
-        self.hub.requests.append(Request("POST", path, dict(self.headers)))
+        self._log(path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if path == "/api/repos/create":
             asked = json.loads(body)
@@ -184,10 +184,14 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Take an LFS object."""
-        self.hub.requests.append(Request("PUT", self.path, dict(self.headers)))
+        self._log(self.path)
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.hub.lfs[hashlib.sha256(content).hexdigest()] = content
         self.answer(200)
+
+    def _log(self, path: str) -> None:
+        headers = {name.title(): value for name, value in self.headers.items()}
+        self.hub.requests.append(Request(self.command, path, headers))
 
     def _find_content(self, path: str) -> bool:
         """Set `content` to what a path means, or answer otherwise and return False."""

@@ -79,7 +79,8 @@ def test_token_goes_to_the_hub_and_not_beyond(hub: Hub, monkeypatch: pytest.Monk
         target = storage.add_file("stored", CONTENT)
         hub.add_fault("/someone/nets/resolve/main/tiny.bin", redirect(target))
         fetch_it(published("hf://someone/nets/tiny.bin"))
-        assert hub.asked(method="GET")[0].headers["Authorization"] == "Bearer hf_secret"
+        for method in ("HEAD", "GET"):
+            assert hub.asked(method=method)[0].headers["Authorization"] == "Bearer hf_secret"
         assert "Authorization" not in storage.asked(target)[0].headers
 
 
@@ -116,6 +117,13 @@ def test_local_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ZOO_VERIFY", "always")
     fetch_it(weights, base_dir=tmp_path)
     assert hashed == [mine]
+
+
+def test_file_just_written_is_hashed_again(tmp_path: Path, zoo_cache: Path) -> None:
+    """A second write within one tick of the clock would not show, so no stamp is made yet."""
+    (tmp_path / "net.bin").write_bytes(CONTENT)
+    fetch_it(published("file://net.bin"), base_dir=tmp_path)
+    assert not (zoo_cache / "stamps").exists()
 
 
 def test_home_in_a_file_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +296,14 @@ def test_pin_is_kept_when_the_publisher_changes_the_file(hub: Hub, zoo_cache: Pa
     pin = str(caught.value).partition("delete ")[2].partition("\n")[0]
     Path(pin).unlink()
     assert fetch_it(unpinned(url)).read_bytes() == OTHER
+
+
+def test_pins_of_manifests_in_different_places(hub: Hub, tmp_path: Path) -> None:
+    """The same relative `file://` in two manifests does not make their downloads the same."""
+    one = unpinned("file://w.bin", hub.add_file("one", CONTENT))
+    two = unpinned("file://w.bin", hub.add_file("two", OTHER))
+    assert fetch_it(one, base_dir=tmp_path / "a").read_bytes() == CONTENT
+    assert fetch_it(two, base_dir=tmp_path / "b").read_bytes() == OTHER
 
 
 def test_refetch_downloads_again(hub: Hub) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 import ssl
 import subprocess
@@ -395,9 +394,10 @@ def test_compressed_body(hub: Hub, url: str, zoo_cache: Path) -> None:
     assert files_in(zoo_cache) == {}
 
 
-def test_relative_redirect(hub: Hub, url: str) -> None:
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_relative_redirect(code: int, hub: Hub, url: str) -> None:
     """Ordinary redirects are followed. FAULTS 20."""
-    hub.add_fault("/files/old.bin", faults.redirect("/files/tiny.bin"))
+    hub.add_fault("/files/old.bin", faults.status(code, Location="/files/tiny.bin"))
     assert fetch_it(published(f"{hub.url}/files/old.bin")).read_bytes() == CONTENT
 
 
@@ -461,6 +461,18 @@ def test_refused_urls(url: str) -> None:
     """Other schemes, credentials, addresses, metadata hosts; no secret is repeated. FAULTS 54."""
     with pytest.raises(SourceFailed, match="refused") as caught:
         check_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_credentials_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message has the password of a refused URL. FAULTS 54."""
+    monkeypatch.setenv("ZOO_MIRRORS", "https://me:secret@a.org/mirror")
+    with pytest.raises(errors.DownloadError) as caught:
+        fetch_it(published("https://me:secret@a.org/x"))
+    assert [line.partition(": ")[0] for line in reasons(caught)] == [
+        "https://***@a.org/mirror",
+        "https://***@a.org/x",
+    ]
     assert "secret" not in str(caught.value)
 
 
@@ -593,4 +605,4 @@ def test_keyboard_interrupt_keeps_the_partial(
     assert time.monotonic() - started < 5
     (left,) = {value for value in ranges(hub, url) if value}
     assert left.startswith("bytes=")
-    assert os.listdir(zoo_cache / "partials") == []
+    assert list((zoo_cache / "partials").iterdir()) == []

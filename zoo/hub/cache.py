@@ -69,6 +69,9 @@ class Cache:
     def add(self, temporary: Path, sha256: str) -> Path:
         """Move a verified file into its place, atomically, and return the place.
 
+        Args:
+            temporary: On the same file system, as everything in `partials` is.
+
         Raises:
             CacheError: the file cannot be moved.
         """
@@ -79,9 +82,10 @@ class Cache:
                 with open(temporary, "rb+") as file:
                     os.fsync(file.fileno())
                     inode = os.fstat(file.fileno()).st_ino
-                os.replace(temporary, path)
-            except FileNotFoundError:
-                # Another process published the same bytes and removed what led to them.
+                temporary.replace(path)
+            except OSError:
+                # Another process may have published the same bytes and removed what led to them,
+                # or (on Windows) be reading them: a file in use cannot be replaced there.
                 if self.find(sha256):
                     return path
                 raise

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from zoo.errors import CacheError
+from zoo.hub.disk import disk_errors
 from zoo.records import Weights
 
 BLOCK_BYTES = 1 << 20
@@ -32,15 +32,12 @@ def read_digests(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
     Raises:
         CacheError: the file cannot be read; the message names it.
     """
-    try:
-        with open(path, "rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            hashes = {name: _new_hash(name, size_bytes) for name in algorithms}
-            while block := file.read(BLOCK_BYTES):
-                for digest in hashes.values():
-                    digest.update(block)
-    except OSError as error:
-        raise CacheError(f"cannot read {path}: {error.strerror or error}") from error
+    with disk_errors("read", path), open(path, "rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        hashes = {name: _new_hash(name, size_bytes) for name in algorithms}
+        while block := file.read(BLOCK_BYTES):
+            for digest in hashes.values():
+                digest.update(block)
     return {name: digest.hexdigest() for name, digest in hashes.items()}
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from zoo.errors import CacheError
 
 NEXT_STEPS = {
+    errno.EACCES: "Ask its owner for access, or set ZOO_HOME to a directory of your own.",
+    errno.EPERM: "Ask its owner for access, or set ZOO_HOME to a directory of your own.",
+    errno.ENOTDIR: "Set ZOO_HOME to a directory.",
     errno.ENOSPC: "Free space, or set ZOO_HOME to a larger disk.",
     errno.EDQUOT: "Your quota is used up: free space, or set ZOO_HOME to another disk.",
     errno.EFBIG: "The file is larger than allowed here: see `ulimit -f`, or set ZOO_HOME.",
@@ -30,10 +33,10 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        step = NEXT_STEPS.get(error.errno or 0, "Set ZOO_HOME to a directory that can be used.")
+        step = NEXT_STEPS.get(error.errno or 0, "")
         if error.errno in (errno.EACCES, errno.EPERM):
             reason += f" ({_owner_of(path)})"
-        raise CacheError(f"cannot {action} {path}: {reason}. {step}") from error
+        raise CacheError(f"cannot {action} {path}: {reason}. {step}".rstrip()) from error
 
 
 def regular_status(path: Path) -> os.stat_result | None:
@@ -45,12 +48,15 @@ def regular_status(path: Path) -> os.stat_result | None:
     with disk_errors("read", path):
         if not os.path.lexists(path):
             return None
-        if path.is_symlink() and not os.path.exists(path):
-            raise CacheError(f"{path} is a symbolic link that leads nowhere. Remove it.")
         try:
             status = path.stat()
-        except FileNotFoundError:  # removed this very moment
-            return None
+        except OSError as error:
+            if path.is_symlink():
+                reason = "is a symbolic link that leads nowhere"
+                raise CacheError(f"{path} {reason}. Remove it.") from error
+            if isinstance(error, FileNotFoundError):  # removed this very moment
+                return None
+            raise
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise CacheError(f"{path} is {kind}, expected a regular file. Remove it.")
@@ -79,11 +85,11 @@ def write_atomically(path: Path, text: str, scratch: Path) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     temporary = scratch / f"note.{os.getpid()}-{secrets.token_hex(4)}"
     temporary.write_text(text, "ascii")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _owner_of(path: Path) -> str:
-    nearest = next((place for place in (path, *path.parents) if os.path.exists(place)), path)
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
     try:
         return f"{nearest} belongs to {nearest.owner()}"
     except (OSError, KeyError, NotImplementedError):  # no such user here; Windows

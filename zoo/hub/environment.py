@@ -27,10 +27,10 @@ def cache_root(cache_dir: Path | None = None) -> Path:
     """
     chosen = cache_dir or os.environ.get("ZOO_HOME")
     if chosen:
-        return Path(os.path.abspath(_home_expanded(Path(chosen))))
+        return _home_expanded(Path(chosen)).absolute()
     # The XDG specification says that a relative XDG_CACHE_HOME is to be ignored.
-    if os.path.isabs(base := os.environ.get("XDG_CACHE_HOME", "")):
-        return Path(base) / "zoo"
+    if (base := Path(os.environ.get("XDG_CACHE_HOME", ""))).is_absolute():
+        return base / "zoo"
     return _home_expanded(Path("~/.cache/zoo"))
 
 
@@ -56,7 +56,7 @@ def mirrors() -> list[str]:
 def _home_expanded(path: Path) -> Path:
     home = os.environ.get("HOME")
     # An empty HOME would make `~/.cache` the directory `/.cache`.
-    if str(path).startswith("~") and home is not None and not os.path.isabs(home):
+    if str(path).startswith("~") and home is not None and not Path(home).is_absolute():
         raise CacheError(f"HOME must be an absolute path, got {home!r}. Set it, or set ZOO_HOME.")
     try:
         return path.expanduser()

@@ -13,6 +13,7 @@ from zoo.hub.failures import Missing, SourceFailed
 from zoo.hub.partials import partial_file, remove_partials, turn
 from zoo.hub.report import Failures
 from zoo.hub.sources import deliver, is_remote, local_path, mirror_places, opens_no_socket
+from zoo.hub.urls import masked
 from zoo.hub.wanted import Wanted
 from zoo.records import Weights
 
@@ -79,7 +80,8 @@ def _download(
     if not cache.writable():
         raise CacheError(
             f"{wanted.name}: the cache {cache.root} is read-only, so the file cannot be added "
-            f"({wanted}). Set ZOO_HOME to a writable directory, or let its owner run `zoo fetch {wanted.name}`."
+            f"({wanted}). Set ZOO_HOME to a writable directory, or let its owner run "
+            f"`zoo fetch {wanted.name}`."
         )
     with turn(cache.partials, key, lambda: not refetch and wanted.find_cached() is not None):
         if not refetch and (path := wanted.find_cached()):
@@ -88,7 +90,7 @@ def _download(
             for base, tries in places.items():
                 with failures.noting(base):
                     path = _first_existing(wanted, tries, partial)
-                    LOG.info("%s: fetched from %s", wanted.name, base)
+                    LOG.info("%s: fetched from %s", wanted.name, masked(base))
                     remove_partials(cache.partials, key)
                     return path
     return None

@@ -89,10 +89,16 @@ class _Redirects(HTTPRedirectHandler):
 
     max_redirections = REDIRECTS
     max_repeats = 1
+    http_error_308 = HTTPRedirectHandler.http_error_302
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        check_redirect(req.full_url, newurl)
-        redirected = super().redirect_request(req, fp, code, msg, headers, newurl)
+        try:
+            check_redirect(req.full_url, newurl)
+        except SourceFailed:
+            fp.close()
+            raise
+        known_code = 307 if code == 308 else code  # Python 3.10 does not know 308
+        redirected = super().redirect_request(req, fp, known_code, msg, headers, newurl)
         if redirected and not same_origin(req.full_url, newurl):
             redirected.remove_header("Authorization")
         return redirected

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from zoo.errors import ChecksumMismatch, DownloadError, FetchError, OfflineError
 from zoo.hub.failures import SourceFailed, WrongBytes
+from zoo.hub.urls import masked
 from zoo.hub.wanted import Wanted
 
 LOG = logging.getLogger("zoo")
@@ -26,8 +27,8 @@ class Failures:
         try:
             yield
         except SourceFailed as failure:
-            LOG.debug("%s: %s", place, failure)
-            self.by_place[place] = failure
+            LOG.debug("%s: %s", masked(place), failure)
+            self.by_place[masked(place)] = failure
 
     def lines(self) -> str:
         """Return one line per place."""
@@ -39,7 +40,7 @@ class Failures:
         return OfflineError(
             f"{wanted.name}: the network is switched off and the cache has no intact copy "
             f"({wanted}; looked for {place}).{self.lines()}\nWith the network on, run "
-            f"`zoo fetch {wanted.name}`; sources: {', '.join(wanted.weights.sources)}."
+            f"`zoo fetch {wanted.name}`; sources: {', '.join(map(masked, wanted.weights.sources))}."
         )
 
     def all_failed(self, wanted: Wanted) -> FetchError:

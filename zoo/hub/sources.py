@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import IO, cast
@@ -79,8 +78,8 @@ def _copy(place: str, partial: Path, size_bytes: int | None, label: str) -> bool
     import fsspec
 
     if "://" not in place:
-        place = os.path.expanduser(place)
-        if not os.path.isabs(place):
+        place = str(Path(place).expanduser())
+        if not Path(place).is_absolute():
             raise SourceFailed("a mirror must be a URL or the absolute path of a directory")
     try:
         with cast("IO[bytes]", fsspec.open(place, "rb")) as file:
@@ -90,7 +89,8 @@ def _copy(place: str, partial: Path, size_bytes: int | None, label: str) -> bool
     except (SourceFailed, CacheError):
         raise
     except Exception as error:  # each file system of fsspec has errors of its own
-        raise SourceFailed(f"cannot be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise SourceFailed(f"cannot be read: {type(error).__name__}: {reason}") from error
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from zoo.hub.failures import SourceFailed
@@ -13,6 +14,11 @@ METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-da
 def host_of(url: str) -> str:
     """Return host and port for a message; never the credentials a URL may carry."""
     return _split(url).netloc.rpartition("@")[2] or url
+
+
+def masked(place: str) -> str:
+    """Return a source or mirror for a message, without the credentials it may carry."""
+    return re.sub(r"//[^/@]*@", "//***@", place)
 
 
 def check_url(url: str) -> None:

@@ -13,6 +13,7 @@ from zoo.hub.cache import Cache
 from zoo.hub.checksum import check_digests, expected_digests
 from zoo.hub.disk import disk_errors, empty, regular_status, size_of
 from zoo.hub.failures import Missing, SourceFailed, WrongBytes
+from zoo.hub.sources import is_remote
 from zoo.records import Weights
 
 SETTLED_SECONDS = 2.0
@@ -43,8 +44,12 @@ class Wanted:
 
     @property
     def pin_key(self) -> str:
-        """What the pin is filed under: the first source and the digests of the record."""
-        return f"{self.weights.sources[0]} {expected_digests(self.weights)}"
+        """What the pin is filed under: the first source to download from, and the digests.
+
+        Not a `file://` source, which may mean another file to another manifest.
+        """
+        remote = [source for source in self.weights.sources if is_remote(source)]
+        return f"{(remote or self.weights.sources)[0]} {expected_digests(self.weights)}"
 
     @property
     def partial_key(self) -> str:

@@ -6,30 +6,26 @@ a training that was interrupted anywhere goes on as if it had not been.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import torch
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from zoo.errors import TrainingError
-from zoo.finetune import head
-from zoo.finetune.data import STEP, Augmented, EpochBatches, build_loader, seed_random_numbers
+from zoo.evaluation.images import iterate
+from zoo.finetune import data, head
+from zoo.finetune.interrupt import Interrupted
 from zoo.finetune.recipe import Recipe
 from zoo.finetune.schedule import Phase, build_optimizer, build_schedule, find_phase
 from zoo.finetune.state import Progress
 
-logger = logging.getLogger(__name__)
-
 CHECK_STEPS = 20  # looking at the loss waits for the device, so not at every update
 REPORT_SECONDS = 30.0
-
-
-class Interrupted(Exception):
-    """Somebody asked the training to stop; the progress is up to date."""
 
 
 class Trainer:
@@ -38,7 +34,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        dataset: Augmented,
+        dataset: data.Augmented,
         recipe: Recipe,
         accelerator: Any,
         num_classes: int,
@@ -48,22 +44,38 @@ class Trainer:
         self.recipe, self.accelerator = recipe, accelerator
         self.must_stop, self.report = must_stop, report
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.model = model.to(accelerator.device).to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.average = _build_average(self.model, recipe)
-        self.mix = _build_mix(recipe, num_classes)
-        # Soft targets of mixup are smoothed already.
+        self.model = model.to(device=accelerator.device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.trainable = head.find_trainable(model)
+        self.average = (
+            ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
+            if recipe.ema_decay is not None
+            else None
+        )
+        self.mix = data.build_mix(recipe, num_classes)
+        # Mixup gives soft targets, which are smoothed already.
         self.loss = nn.CrossEntropyLoss(label_smoothing=0 if self.mix else recipe.label_smoothing)
-        self.batches = EpochBatches(
+        self.batches = data.EpochBatches(
             len(dataset), recipe, accelerator.process_index, accelerator.num_processes
         )
-        self.loader = build_loader(dataset, self.batches, recipe.workers)
+        self.loader = data.build_loader(dataset, self.batches, recipe.workers)
         self.progress = Progress()
-        self.phase: Phase | None = None
+        self.phase = find_phase(recipe, 0)
+        self._build_phase()
 
     @property
     def evaluated(self) -> nn.Module:
         """The network whose accuracy counts: the moving average when there is one."""
         return self.average.module if self.average is not None else self.model
+
+    @property
+    def lr(self) -> float:
+        """The largest learning rate of any layer."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
+
+    @property
+    def is_epoch_trained(self) -> bool:
+        """Whether all updates of the current epoch are done, but not its evaluation."""
+        return self.progress.step == self.batches.steps_per_epoch
 
     def train_epoch(self) -> float:
         """Do the updates that the current epoch still lacks; return its mean training loss.
@@ -71,33 +83,31 @@ class Trainer:
         Raises:
             Interrupted: `must_stop` became true in some process.
             TrainingError: the loss is NaN or infinite.
+            DatasetError: an image cannot be decoded.
         """
         progress, steps = self.progress, self.batches.steps_per_epoch
-        phase = self._enter_phase()
-        head.set_training_mode(self.model, head_only=phase.head_only)
+        self._enter_phase(find_phase(self.recipe, progress.epoch))
+        head.set_training_mode(self.model, head_only=self.phase.head_only)
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
         loss_sum = torch.tensor(progress.loss_sum, device=self.accelerator.device)
-        started = reported = time.monotonic()
-        before = progress.seconds
-        for images, targets in self.loader:
-            loss_sum += self._update(images, targets)
-            progress.step += 1
-            progress.updates += 1
-            progress.seconds = before + time.monotonic() - started
-            if (
-                progress.step % CHECK_STEPS == 0
-                or progress.step == steps
-                or self._alone_and_asked()
-            ):
-                progress.loss_sum = self._check(loss_sum)
-                if time.monotonic() - reported > REPORT_SECONDS:
-                    reported = time.monotonic()
-                    self.report(self._describe(steps))
+        started = reported = time.monotonic() - progress.seconds
+        with closing(iterate(self.loader)) as loading:
+            for images, targets in loading:
+                loss_sum += self._update(images, targets)
+                progress.step += 1
+                progress.updates += 1
+                progress.seconds = time.monotonic() - started
+                if self._is_time_to_check(steps):
+                    progress.loss_sum = self._check(loss_sum)
+                    if time.monotonic() - reported > REPORT_SECONDS:
+                        reported = time.monotonic()
+                        self.report(
+                            progress.describe(self.recipe.epochs, steps, self.batches.batch_size)
+                        )
         return progress.loss_sum / steps
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but `progress` that going on needs."""
-        assert self.phase is not None
         scaler = self.accelerator.scaler
         return {
             "model": self.model.state_dict(),
@@ -115,30 +125,24 @@ class Trainer:
             self.average.module.load_state_dict(tensors["average"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(tensors["scaler"])
-        if progress.epoch < self.recipe.epochs:
-            if self._enter_phase().first_epoch == tensors["phase_first_epoch"]:
-                self.optimizer.load_state_dict(tensors["optimizer"])
+        self._enter_phase(find_phase(self.recipe, min(progress.epoch, self.recipe.epochs - 1)))
+        # A state saved at the end of a phase holds the optimizer of that phase, not of the next.
+        if self.phase.first_epoch == tensors["phase_first_epoch"]:
+            self.optimizer.load_state_dict(tensors["optimizer"])
 
-    def share_statistics(self) -> None:
-        """Give all processes the batch-norm statistics of the first, as DDP does before an update."""
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast
+    def restore_trainable(self) -> None:
+        """Let the parameters require gradients as they did before the training."""
+        head.set_trainable(self.model, self.trainable, head_only=False)
 
-            for network in {id(n): n for n in (self.model, self.evaluated)}.values():
-                for buffer in network.buffers():
-                    buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+    def _enter_phase(self, phase: Phase) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self.accelerator.free_memory()  # of the optimizer before
+            self._build_phase()
 
-    @property
-    def lr(self) -> float:
-        return max(group["lr"] for group in self.optimizer.param_groups)
-
-    def _enter_phase(self) -> Phase:
-        phase = find_phase(self.recipe, self.progress.epoch)
-        if phase == self.phase:
-            return phase
-        self.phase = phase
-        head.set_trainable(self.model, head_only=phase.head_only)
-        self.accelerator.free_memory()
+    def _build_phase(self) -> None:
+        phase = self.phase
+        head.set_trainable(self.model, self.trainable, head_only=phase.head_only)
         optimizer = build_optimizer(self.model, self.recipe)
         self.schedule = build_schedule(optimizer, self.recipe, phase, self.batches.steps_per_epoch)
         self.optimizer = self.accelerator.prepare_optimizer(optimizer)
@@ -148,19 +152,13 @@ class Trainer:
             on_gpu = self.accelerator.device.type == "cuda"
             devices = [self.accelerator.device] if on_gpu else None
             self.wrapped = DistributedDataParallel(self.model, device_ids=devices)
-        return phase
 
     def _update(self, images: Tensor, targets: Tensor) -> Tensor:
-        accelerator, recipe, progress, phase = (
-            self.accelerator, self.recipe, self.progress, self.phase
-        )  # fmt: skip
-        assert phase is not None
-        device = accelerator.device
-        epochs_in_phase = progress.epoch - phase.first_epoch
+        accelerator, progress, device = self.accelerator, self.progress, self.accelerator.device
+        epochs_in_phase = progress.epoch - self.phase.first_epoch
         self.schedule.step_update(epochs_in_phase * self.batches.steps_per_epoch + progress.step)
-        seed_random_numbers(
-            STEP, recipe.seed, progress.epoch, progress.step, accelerator.process_index
-        )
+        at = (progress.epoch, progress.step, accelerator.process_index)
+        data.seed_random_numbers(data.STEP, self.recipe.seed, *at)
         images = images.to(device, memory_format=self.layout, non_blocking=True)
         targets = targets.to(device, non_blocking=True)
         if self.mix is not None:
@@ -169,13 +167,19 @@ class Trainer:
             logits = self.wrapped(images)
         loss = self.loss(logits.float(), targets)
         accelerator.backward(loss)
-        if recipe.clip_grad is not None:
-            accelerator.clip_grad_norm_(self.model.parameters(), recipe.clip_grad)
+        if self.recipe.clip_grad is not None:
+            accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model, step=progress.updates + 1)
         return loss.detach()
+
+    def _is_time_to_check(self, steps: int) -> bool:
+        step = self.progress.step
+        # One process may stop at once; several must agree, which costs time.
+        alone = self.accelerator.num_processes == 1
+        return step % CHECK_STEPS == 0 or step == steps or (alone and self.must_stop())
 
     def _check(self, loss_sum: Tensor) -> float:
         """Return the sum of losses, averaged over processes; raise what all must raise together."""
@@ -186,43 +190,9 @@ class Trainer:
                 f"training loss became {mean_loss} in epoch {self.progress.epoch + 1}, at most "
                 f"{CHECK_STEPS} updates before {self.progress.step} of "
                 f"{self.batches.steps_per_epoch}, with lr {self.lr:.3g}. Lower lr, or set "
-                "clip_grad or a longer warm-up."
+                "clip_grad or a longer warm-up, and start again with resume=False."
             )
         if stop:
             self.progress.loss_sum = mean_loss
             raise Interrupted
         return mean_loss
-
-    def _alone_and_asked(self) -> bool:
-        # Several processes must agree on when to stop, one may stop at once.
-        return self.accelerator.num_processes == 1 and self.must_stop()
-
-    def _describe(self, steps: int) -> str:
-        progress = self.progress
-        speed = progress.step * self.batches.batch_size / progress.seconds
-        return (
-            f"epoch {progress.epoch + 1}/{self.recipe.epochs} update {progress.step}/{steps} "
-            f"loss {progress.loss_sum / progress.step:.4f} {speed:.0f} images/s"
-        )
-
-
-def _build_average(model: nn.Module, recipe: Recipe) -> Any:
-    from timm.utils import ModelEmaV3
-
-    if recipe.ema_decay is None:
-        return None
-    return ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
-
-
-def _build_mix(recipe: Recipe, num_classes: int) -> Any:
-    from timm.data import Mixup
-
-    if not (recipe.mixup or recipe.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=recipe.mixup,
-        cutmix_alpha=recipe.cutmix,
-        prob=recipe.mixup_probability,
-        label_smoothing=recipe.label_smoothing,
-        num_classes=num_classes,
-    )

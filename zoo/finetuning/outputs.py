@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +30,13 @@ def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | No
         for name, tensor in model.state_dict().items()
     }
     _replace(path, save(tensors, metadata=dict(metadata) if metadata else None))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill the model with what `write_weights` wrote."""
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(path))
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -64,7 +71,7 @@ def write_curve(history: Sequence[EpochResult], path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        logger.warning("%s is not drawn: matplotlib is not installed", path.name)
+        _say_once("no curve.png: matplotlib is not installed (pip install 'searched-zoo[plot]')")
         return
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -91,7 +98,12 @@ def find_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def _say_once(message: str) -> None:
+    logger.warning(message)
+
+
 def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
-    os.replace(partial, path)
+    partial.replace(path)

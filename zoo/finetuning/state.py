@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import msgspec
 import torch
 
 from zoo.errors import TrainingError
-from zoo.evaluation.accuracy import Measured
+from zoo.evaluation.measured import Measured
 from zoo.finetune.recipe import Recipe, find_differences
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -37,6 +41,14 @@ class Progress(msgspec.Struct, kw_only=True):
     seconds: float = 0.0
     history: list[EpochResult] = []
 
+    def describe(self, epochs: int, steps: int, batch_size: int) -> str:
+        """Return a line on the epoch that is under way."""
+        return (
+            f"epoch {self.epoch + 1}/{epochs} update {self.step}/{steps} "
+            f"loss {self.loss_sum / self.step:.4f} "
+            f"{self.step * batch_size / self.seconds:.0f} images/s"
+        )
+
     @property
     def best(self) -> EpochResult | None:
         """The first epoch with the highest top-1 count."""
@@ -50,21 +62,22 @@ def save_state(
 
     Args:
         tensors: State dicts of the model, its average, the optimizer and the scaler.
-        fixed: What may not change when the training goes on; see `check_unchanged`.
+        fixed: What may not change when the training goes on; see `find_changes`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
+        "versions": find_versions(),
         "fixed": fixed,
         "progress": msgspec.to_builtins(progress),
         "tensors": tensors,
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.partial")
     with open(partial, "wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_state(path: Path, fixed: dict[str, Any]) -> tuple[dict[str, Any], Progress] | None:
@@ -85,12 +98,27 @@ def read_state(path: Path, fixed: dict[str, Any]) -> tuple[dict[str, Any], Progr
         ) from error
     if found != FORMAT:
         raise TrainingError(f"{path}: expected state format {FORMAT}, got {found}. {advice}")
-    differences = find_changes(state["fixed"], fixed)
+    try:
+        differences = find_changes(state["fixed"], fixed)
+        progress = msgspec.convert(state["progress"], Progress)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise TrainingError(f"{path}: written by another version ({error}). {advice}") from error
     if differences:
         raise TrainingError(
             f"{path} belongs to another training: {'; '.join(differences)}. {advice}"
         )
-    return state["tensors"], msgspec.convert(state["progress"], Progress)
+    versions = state.get("versions", {})
+    if versions != find_versions():
+        logger.warning(
+            "%s was written with %s, now %s: numbers may differ slightly",
+            path, versions, find_versions(),
+        )  # fmt: skip
+    return state["tensors"], progress
+
+
+def find_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide the numbers of a training."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy", "pillow")}
 
 
 def find_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from zoo.errors import TrainingError
+from zoo.errors import TrainingError, suggest
 from zoo.finetune.recipe import Recipe
 
 
@@ -35,38 +35,43 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Raises:
         TrainingError: timm has no such optimizer.
     """
-    from timm.optim import create_optimizer_v2, list_optimizers
+    import timm.optim
 
-    if recipe.optimizer not in list_optimizers():
-        raise TrainingError(
-            f"recipe: optimizer {recipe.optimizer!r} is unknown; timm has "
-            f"{', '.join(list_optimizers())}"
+    optim: Any = timm.optim  # its names are public, but not declared so
+
+    try:
+        return optim.create_optimizer_v2(
+            model,
+            opt=recipe.optimizer,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            layer_decay=recipe.layer_decay,
         )
-    return create_optimizer_v2(
-        model,
-        opt=recipe.optimizer,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        momentum=recipe.momentum,
-        layer_decay=recipe.layer_decay,
-    )
+    except ValueError as error:
+        near = suggest(recipe.optimizer, optim.list_optimizers())
+        raise TrainingError(f"recipe: optimizer {recipe.optimizer!r}: {error}.{near}") from error
 
 
 def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, phase: Phase, steps_per_epoch: int
 ) -> Any:
     """Return timm's scheduler; call `step_update` with the number of updates in the phase."""
-    from timm.scheduler import create_scheduler_v2
+    from timm.scheduler.scheduler_factory import create_scheduler_v2
 
+    settings: dict[str, Any] = {
+        "cosine": {"sched": "cosine"},
+        "linear": {"sched": "poly", "decay_rate": 1.0},  # a polynomial of power 1
+        "constant": {"sched": "step", "decay_rate": 1.0, "decay_epochs": 1},  # steps of factor 1
+    }[recipe.schedule]
     scheduler, _ = create_scheduler_v2(
         optimizer,
-        sched={"linear": "poly"}.get(recipe.schedule, recipe.schedule),
-        decay_rate=1.0,  # the power of "poly", which makes it a straight line
         num_epochs=phase.epochs,
         warmup_epochs=min(recipe.warmup_epochs, phase.epochs),  # type: ignore[arg-type]
         warmup_lr=min(recipe.warmup_lr, recipe.lr),
         min_lr=min(recipe.min_lr, recipe.lr),
         step_on_epochs=False,
         updates_per_epoch=steps_per_epoch,
+        **settings,
     )
     return scheduler

@@ -17,13 +17,33 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.errors import TrainingError
-from zoo.evaluation.accuracy import find_worker_count
+from zoo.evaluation.datasets import has_split, open_dataset
+from zoo.evaluation.images import ImageClasses
+from zoo.evaluation.processes import find_worker_count
+from zoo.finetune.interrupt import ignore_sigterm
 from zoo.finetune.recipe import Recipe
+from zoo.preprocessing import build_train_transform
+from zoo.records import Preprocessing
 
 # First number of each seed, so that streams of random numbers never coincide.
 ORDER, IMAGE, STEP, SPLIT = range(4)
 
 EpochAndIndex = tuple[int, int]
+
+
+def open_both(train_data: Any, val_data: Any, recipe: Recipe) -> tuple[ImageClasses, ImageClasses]:
+    """Return training and validation images.
+
+    Without `val_data` these are in a validation folder beside the training
+    folder, or else a part of each class of the training images.
+    """
+    train = open_dataset(train_data, split="train")
+    if val_data is None and has_split(train_data, "validation"):
+        val_data = train_data
+    if val_data is not None:
+        return train, open_dataset(val_data, split="validation")
+    kept, held_out = split_by_class(train.find_targets(), recipe.val_fraction, recipe.seed)
+    return train.select(kept), train.select(held_out)
 
 
 class Augmented(Dataset):
@@ -80,15 +100,49 @@ class EpochBatches(Sampler[list[EpochAndIndex]]):
             yield [(epoch, index) for index in batch[self.rank :: self.world_size]]
 
 
+def build_augmentation(preprocessing: Preprocessing, recipe: Recipe) -> Callable[[Any], Tensor]:
+    """Return the training transform of a recipe.
+
+    Raises:
+        TrainingError: timm cannot read the policy in `auto_augment`.
+    """
+    try:
+        return build_train_transform(
+            preprocessing,
+            crop=recipe.crop,
+            scale=recipe.crop_scale,
+            horizontal_flip=recipe.horizontal_flip,
+            auto_augment=recipe.auto_augment,
+            color_jitter=recipe.color_jitter,
+            random_erasing=recipe.random_erasing,
+        )
+    except (AssertionError, KeyError) as error:  # how timm refuses a policy it cannot read
+        raise TrainingError(f"recipe: auto_augment {recipe.auto_augment!r} ({error})") from error
+
+
 def build_loader(dataset: Augmented, batches: EpochBatches, workers: int | None) -> DataLoader:
     """Return a loader of (images, targets) of one process."""
-    count = find_worker_count(batches.world_size) if workers is None else workers
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=count,
-        persistent_workers=count > 0,
+        num_workers=find_worker_count() if workers is None else workers,
+        worker_init_fn=ignore_sigterm,
         pin_memory=torch.cuda.is_available(),
+    )
+
+
+def build_mix(recipe: Recipe, num_classes: int) -> Any:
+    """Return timm's mixup and cutmix of (images, targets), or None when both are off."""
+    from timm.data.mixup import Mixup
+
+    if not (recipe.mixup or recipe.cutmix):
+        return None
+    return Mixup(
+        mixup_alpha=recipe.mixup,
+        cutmix_alpha=recipe.cutmix,
+        prob=recipe.mixup_probability,
+        label_smoothing=recipe.label_smoothing,
+        num_classes=num_classes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -27,9 +28,15 @@ def find_head(model: nn.Module) -> nn.Module:
     return head
 
 
-def set_trainable(model: nn.Module, *, head_only: bool) -> None:
-    """Let gradients reach the whole network, or only its head."""
-    model.requires_grad_(not head_only)
+def find_trainable(model: nn.Module) -> dict[str, bool]:
+    """Return which parameters require a gradient, by name."""
+    return {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+
+
+def set_trainable(model: nn.Module, trainable: Mapping[str, bool], *, head_only: bool) -> None:
+    """Let gradients reach the `trainable` parameters, or only those in the head."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trainable[name] and not head_only)
     if head_only:
         find_head(model).requires_grad_(True)
 
