@@ -23,7 +23,7 @@ SMALL_IMAGE = 64  # pixels; data sets up to this size are trained on padded crop
 
 
 def describe(p: Preprocessing) -> str:
-    """Return one line such as `resize 256 bicubic, centre crop 224, RGB 0..1, mean (…), std (…)`."""
+    """Return one line: `resize 256 bicubic, centre crop 224, RGB 0..1, mean (…), std (…)`."""
     aliased = "" if p.antialias else " without antialiasing"
     low, high = p.value_range
     return (
@@ -118,10 +118,10 @@ def _policy(text: str, p: Preprocessing) -> Callable[[Any], Any]:
         policy = auto_augment.augment_and_mix_transform(text, settings | {"translate_pct": 0.3})
     else:
         policy = auto_augment.auto_augment_transform(text, settings)
-    operations = policy.ops if hasattr(policy, "ops") else sum(policy.policy, [])
-    for operation in operations:
-        if operation.name.startswith("Posterize"):
-            operation.aug_fn = _posterize
+    for group in [policy.ops] if hasattr(policy, "ops") else policy.policy:
+        for operation in group:
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = _posterize
     return policy
 
 

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from zoo.errors import DatasetError, InvalidArgument, VerificationError
+from zoo.evaluation.images import iterate
+from zoo.evaluation.measured import Measured
+from zoo.evaluation.processes import find_worker_count, join_processes
 from zoo.preprocessing import build_transform
 from zoo.records import Preprocessing
-
-Z_95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one evaluation; percents are derived from them.
-
-    `class_samples` and `class_top1_counts` have one number per network output.
-    `top5_count` is None for networks with fewer than five classes.
-    """
-
-    samples: int
-    top1_count: int
-    top5_count: int | None
-    class_samples: tuple[int, ...]
-    class_top1_counts: tuple[int, ...]
-    images_per_second: float
-
-    @property
-    def top1_percent(self) -> float:
-        return 100 * self.top1_count / self.samples
-
-    @property
-    def top5_percent(self) -> float | None:
-        return None if self.top5_count is None else 100 * self.top5_count / self.samples
-
-    @property
-    def class_top1_percents(self) -> tuple[float | None, ...]:
-        """Top-1 percent of each class; None for a class without images."""
-        pairs = zip(self.class_top1_counts, self.class_samples, strict=True)
-        return tuple(100 * right / total if total else None for right, total in pairs)
-
-    @property
-    def top1_interval_percent(self) -> tuple[float, float]:
-        """The 95 % interval of top-1 for other samples of the same size (Wilson score)."""
-        return wilson_interval_percent(self.top1_count, self.samples)
-
-
-def wilson_interval_percent(successes: int, samples: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a proportion, in percent.
-
-    Source: Wilson 1927, https://doi.org/10.2307/2276774.
-    """
-    share, z2 = successes / samples, Z_95**2
-    centre = (share + z2 / (2 * samples)) / (1 + z2 / samples)
-    spread = (share * (1 - share) / samples + z2 / (4 * samples**2)) ** 0.5
-    half = Z_95 * spread / (1 + z2 / samples)
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
 
 
 class Transformed(Dataset):
@@ -92,11 +45,11 @@ def evaluate(
     channels_last: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Return how often the model is right on every image, each counted exactly once.
+    """Return how often the model is right; every image counts exactly once.
 
-    Under `accelerate launch` each process takes every n-th image without
-    padding, and all processes get the summed counts. The model moves to the
-    device, runs in eval mode, and gets its training modes back.
+    Several processes (`torchrun`) take every n-th image each, without padding,
+    and all get the summed counts. The model moves to the device, runs in eval
+    mode, and gets its training modes back.
 
     Args:
         dataset: (image, class index) pairs; tensors when `preprocessing` is None.
@@ -105,16 +58,15 @@ def evaluate(
 
     Raises:
         InvalidArgument: `batch_size` is below 1.
-        DatasetError: no images, or a class index the network has no output for.
+        DatasetError: no images, one that cannot be decoded, or a class index the network
+            has no output for.
         VerificationError: the network gave NaN or infinity.
     """
-    from accelerate import PartialState
-
     if batch_size < 1:
         raise InvalidArgument(f"batch_size: expected at least 1, got {batch_size}")
     if not len(dataset):
         raise DatasetError(f"{getattr(dataset, 'name', 'data set')}: no images to evaluate")
-    state = PartialState()
+    state = join_processes()
     place = torch.device(device) if device is not None else state.device
     images = (
         dataset if preprocessing is None else Transformed(dataset, build_transform(preprocessing))
@@ -123,7 +75,7 @@ def evaluate(
         images,
         batch_size=batch_size,
         sampler=range(state.process_index, len(dataset), state.num_processes),
-        num_workers=find_worker_count(state.num_processes) if workers is None else workers,
+        num_workers=find_worker_count() if workers is None else workers,
         pin_memory=place.type == "cuda",
     )
     started = time.perf_counter()
@@ -132,13 +84,6 @@ def evaluate(
         counts = _count(model, loader, place, channels_last, progress)
     counts = _sum_over_processes(counts, place)
     return _measured(counts, len(dataset), time.perf_counter() - started)
-
-
-def find_worker_count(processes: int = 1) -> int:
-    """Return how many data-loading processes suit each of `processes` on this machine."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = (usable or 1) // processes
-    return min(8, share) if share > 1 else 0
 
 
 @contextmanager
@@ -165,7 +110,7 @@ def _count(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     total = len(loader.sampler)  # type: ignore[arg-type]
     counts, done = None, 0
-    for images, targets in loader:
+    for images, targets in iterate(loader):
         logits = model(images.to(device, memory_format=layout, non_blocking=True))
         classes = logits.shape[1]
         if int(targets.min()) < 0 or int(targets.max()) >= classes:
@@ -187,10 +132,9 @@ def _count(
 
 
 def _sum_over_processes(counts: Tensor | None, device: torch.device) -> Tensor:
-    from accelerate import PartialState
     from accelerate.utils import reduce
 
-    state = PartialState()
+    state = join_processes()
     if state.num_processes == 1:
         assert counts is not None
         return counts.cpu()

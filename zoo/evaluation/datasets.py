@@ -7,115 +7,23 @@ replaced by another one.
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-from torch.utils.data import Dataset, IterableDataset
+import numpy as np
+from torch.utils.data import IterableDataset
 
 from zoo.errors import DatasetError
+from zoo.evaluation.images import ImageClasses
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "eval", "evaluation"),
     "test": ("test",),
 }
-
-
-class ImageClasses(Dataset):
-    """A sequence of (image, class index) over a timm, torchvision or other map-style data set.
-
-    `class_names` is in the order of the indices, or None when the source does
-    not tell. `indices` are the positions in the source that this view shows.
-    """
-
-    def __init__(
-        self,
-        source: Any,
-        *,
-        name: str,
-        class_names: Sequence[str] | None = None,
-        root: Path | None = None,
-    ) -> None:
-        self.source = source
-        self.name = name
-        self.root = root
-        self.class_names = tuple(class_names) if class_names is not None else None
-        self.indices: Sequence[int] = range(len(source))
-        self._reader = getattr(source, "reader", None)
-        self._owner = os.getpid()
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        """Return (image, class index); the image is decoded, unless the source gives tensors.
-
-        Raises:
-            DatasetError: the image cannot be decoded.
-        """
-        position = self.indices[index]
-        if self._reader is None:
-            image, target = self.source[position][:2]
-            return image, int(target)
-        self._reopen_after_fork()
-        try:
-            file, target = self._reader[position]
-            with file:
-                image = Image.open(file)
-                image.load()
-        except (
-            Exception
-        ) as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
-            raise DatasetError(
-                f"{self.name}: {self.file_name(index)} cannot be decoded ({error}). Replace or "
-                "remove the file; `zoo evaluate --check` lists every such file."
-            ) from error
-        return image, int(target)
-
-    def file_name(self, index: int) -> str:
-        """Return the file name of one image, or `image <n>` when the source has no files."""
-        position = self.indices[index]
-        if self._reader is None:
-            return f"image {position}"
-        return str(self._reader.filename(position))
-
-    def find_targets(self) -> list[int]:
-        """Return the class index of every image, without decoding where the source allows it."""
-        for owner in (self._reader, self.source):
-            targets = getattr(owner, "targets", None)
-            if targets is not None:
-                return [int(targets[position]) for position in self.indices]
-        samples = getattr(self._reader or self.source, "samples", None)
-        if samples is not None:
-            return [int(samples[position][1]) for position in self.indices]
-        return [self[index][1] for index in range(len(self))]
-
-    def select(self, indices: Sequence[int]) -> ImageClasses:
-        """Return a view of some images, in the order given."""
-        view = copy.copy(self)
-        view.indices = [self.indices[index] for index in indices]
-        return view
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._close_tar_files()
-        return self.__dict__.copy()
-
-    def _reopen_after_fork(self) -> None:
-        # Forked processes share one file offset: each must open a tar file itself.
-        if self._owner != os.getpid():
-            self._close_tar_files()
-            self._owner = os.getpid()
-
-    def _close_tar_files(self) -> None:
-        state = getattr(self._reader, "tar_state", None)
-        states = list(state.values()) if isinstance(state, dict) else [state] if state else []
-        for each in states:
-            each.reset()
-            states.extend(each.children.values())
 
 
 def open_dataset(
@@ -129,15 +37,16 @@ def open_dataset(
     """Return the images that `data` names.
 
     Args:
-        data: A folder of class folders, a `.tar` of class folders, a name timm
-            knows such as `torch/cifar10` or `hfds/…`, or a map-style data set.
+        data: A folder of class folders, an uncompressed `.tar` of class folders, a name
+            timm knows such as `torch/cifar10` or `hfds/…`, or a map-style data set.
         split: "train", "validation" or "test"; picks a subfolder when there is one.
         root: Where named data sets are stored.
         class_names: Order of the classes of a folder or tar; by name otherwise.
         download: Let named data sets download themselves to `root`.
 
     Raises:
-        DatasetError: there is no such data, it has no images, or it cannot be read by index.
+        DatasetError: there is no such data or split, it has no images or classes that are
+            not in `class_names`, or it cannot be read by index.
     """
     if isinstance(data, ImageClasses):
         return data
@@ -146,50 +55,86 @@ def open_dataset(
     path = Path(data).expanduser()
     if path.is_dir():
         return _open_folder(path, split, class_names)
-    if path.suffix.lower() == ".tar" or path.is_file():
-        return _open_tar(path, class_names)
+    if path.is_file():
+        return _open_tar(path, split, class_names)
     if isinstance(data, Path) or "/" not in data or data.startswith((".", "/", "~")):
         raise DatasetError(f"{data}: no such folder or file. Names look like torch/cifar10.")
     return _open_named(data, split, root, download)
 
 
-def _open_folder(path: Path, split: str, class_names: Sequence[str] | None) -> ImageClasses:
-    import timm.data
+def has_split(data: str | Path | Any, split: str) -> bool:
+    """Tell whether `data` is a folder with a subfolder for a split."""
+    if not isinstance(data, (str, Path)):
+        return False
+    return any((Path(data).expanduser() / name).is_dir() for name in SPLIT_NAMES[split])
 
-    folder = _find_split(path, split)
+
+def find_class_folders(root: Path) -> list[str]:
+    """Return the names of the innermost folders, in timm's natural order; hidden ones excepted."""
+    from timm.utils.misc import natural_key
+
+    names: set[str] = set()
+    for folder, inner, _files in os.walk(root, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
+        if not inner and Path(folder) != root:
+            names.add(Path(folder).name)
+    return sorted(names, key=natural_key)
+
+
+def find_image_suffixes() -> tuple[str, ...]:
+    """Return the suffixes, in lower case, of files that are taken for images."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    return (*IMG_EXTENSIONS, ".gif")
+
+
+def _open_folder(path: Path, split: str, class_names: Sequence[str] | None) -> ImageClasses:
+    from timm.data.dataset_factory import create_dataset
+
+    candidates = {child.name for child in path.iterdir() if child.is_dir()}
+    chosen = _find_split(path, split, candidates)
+    folder = path / chosen if chosen else path
     # An empty class folder keeps its index: timm alone would shift the classes after it.
-    names = class_names or find_class_folders(folder)
+    found = find_class_folders(folder)
+    names = _order_classes(folder, found, class_names)
     try:
-        source = timm.data.create_dataset(
-            "", root=str(folder), search_split=False, class_map={n: i for i, n in enumerate(names)}
-        )
+        class_map = {name: index for index, name in enumerate(names)}
+        with _reading_all_image_suffixes():
+            source = create_dataset("", root=str(folder), search_split=False, class_map=class_map)
     except RuntimeError as error:
         raise DatasetError(f"{folder}: no images in class folders. {error}") from error
     return ImageClasses(source, name=str(path), class_names=names, root=folder)
 
 
-def _open_tar(path: Path, class_names: Sequence[str] | None) -> ImageClasses:
+def _open_tar(path: Path, split: str, class_names: Sequence[str] | None) -> ImageClasses:
     import tarfile
 
-    import timm.data
+    from timm.data.dataset_factory import create_dataset
 
-    class_map = {name: i for i, name in enumerate(class_names)} if class_names else None
     try:
-        source = timm.data.create_dataset("", root=str(path), class_map=class_map)
-    except (OSError, AssertionError, ValueError, tarfile.TarError) as error:
+        with _reading_all_image_suffixes():
+            source: Any = create_dataset("", root=str(path))
+        reader = source.reader
+        positions = reader.class_name_to_idx
+    except (OSError, AssertionError, ValueError, RuntimeError, tarfile.TarError) as error:
         raise DatasetError(
             f"{path}: expected an uncompressed .tar of class folders with images ({error})"
         ) from error
-    names = source.reader.class_name_to_idx
-    return ImageClasses(source, name=str(path), class_names=sorted(names, key=names.get))
+    found = sorted(positions, key=positions.get)
+    names = _order_classes(path, found, class_names)
+    reader.targets = np.array([names.index(name) for name in found])[reader.targets]
+    images = ImageClasses(source, name=str(path), class_names=names)
+    tops = [_find_top_folder(sample[0].name) for sample in reader.samples]
+    chosen = _find_split(path, split, set(tops))
+    return images.select([i for i, top in enumerate(tops) if top == chosen]) if chosen else images
 
 
 def _open_named(name: str, split: str, root: str | Path | None, download: bool) -> ImageClasses:
-    import timm.data
+    from timm.data.dataset_factory import create_dataset
 
     place = str(Path(root).expanduser()) if root is not None else None
     try:
-        source = timm.data.create_dataset(name, root=place, split=split, download=download)
+        source = create_dataset(name, root=place, split=split, download=download)
     except Exception as error:  # each library behind timm has errors of its own
         raise DatasetError(
             f"{name}: cannot be opened for split {split!r} with root {place!r} ({error})"
@@ -203,31 +148,50 @@ def _wrap(source: Any, name: str) -> ImageClasses:
             f"{name}: streamed data has no index, and exact counts and resuming need one. "
             "Store it as class folders or a tar."
         )
-    classes = getattr(source, "classes", None)
-    return ImageClasses(source, name=name, class_names=classes)
+    return ImageClasses(source, name=name, class_names=getattr(source, "classes", None))
 
 
-def _find_split(path: Path, split: str) -> Path:
-    """Return the subfolder for a split, or `path` itself when it holds the classes."""
+@contextmanager
+def _reading_all_image_suffixes() -> Iterator[None]:
+    """Make timm find what Pillow can read; by itself it ignores all but .png, .jpg and .jpeg."""
+    from timm.data.readers import img_extensions
+
+    before = img_extensions.get_img_extensions()
+    img_extensions.set_img_extensions(find_image_suffixes())
+    try:
+        yield
+    finally:
+        img_extensions.set_img_extensions(before)
+
+
+def _find_split(path: Path, split: str, folders: set[str]) -> str | None:
+    """Return which of the top folders holds a split; None when they are the classes."""
     for name in SPLIT_NAMES.get(split, (split,)):
-        if (path / name).is_dir():
-            return path / name
-    others = [n for names in SPLIT_NAMES.values() for n in names if (path / n).is_dir()]
+        if name in folders:
+            return name
+    others = [name for names in SPLIT_NAMES.values() for name in names if name in folders]
     if others:
         raise DatasetError(
             f"{path}: no folder for split {split!r}, but {', '.join(others)}. "
-            "Give one of these as the data, or as the split."
+            "Name one of these as the split."
         )
-    return path
+    return None
 
 
-def find_class_folders(root: Path) -> list[str]:
-    """Return the names of the innermost folders, in timm's natural order; hidden ones excepted."""
-    from timm.utils.misc import natural_key
+def _find_top_folder(member: str) -> str:
+    """Return the folder above the class folder of a tar member, or an empty string."""
+    parts = [part for part in PurePosixPath(member).parts if part != "."]
+    return parts[0] if len(parts) > 2 else ""
 
-    names: set[str] = set()
-    for folder, inner, _files in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
-        if not inner and Path(folder) != root:
-            names.add(os.path.basename(folder))
-    return sorted(names, key=natural_key)
+
+def _order_classes(path: Path, found: list[str], wanted: Sequence[str] | None) -> list[str]:
+    if wanted is None:
+        return found
+    left_over = sorted(set(found) - set(wanted))
+    if left_over:
+        raise DatasetError(
+            f"{path}: {len(left_over)} class(es) that are not among the {len(wanted)} of the "
+            f"network, first {left_over[0]!r}; the network's first is {wanted[0]!r}. "
+            "Rename the class folders, or do not give class_names."
+        )
+    return list(wanted)

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from zoo.errors import DatasetError
-from zoo.evaluation.datasets import ImageClasses
+from zoo.evaluation.datasets import find_image_suffixes
+from zoo.evaluation.images import ImageClasses
 
 SHOWN = 5  # file and class names listed in a message
 
@@ -17,9 +18,9 @@ SHOWN = 5  # file and class names listed in a message
 class Preflight(msgspec.Struct, frozen=True, kw_only=True):
     """What a data set holds and what is wrong with it.
 
-    `problems` make results wrong; `warnings` are worth knowing. `unreadable`
-    are the positions of images that cannot be decoded, `not_images` the files
-    that are ignored.
+    `problems` make every result wrong. `unreadable` maps the position of each
+    image that cannot be decoded to its file name and the reason; `warnings`
+    are worth knowing. `not_images` are files that are ignored.
     """
 
     name: str
@@ -28,17 +29,21 @@ class Preflight(msgspec.Struct, frozen=True, kw_only=True):
     class_samples: tuple[int, ...]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    unreadable: tuple[int, ...] = ()
+    unreadable: dict[int, str] = {}
     not_images: tuple[str, ...] = ()
 
-    def raise_problems(self) -> None:
+    def raise_problems(self, *, allow_unreadable: bool = False) -> None:
         """Raise when there are problems.
 
         Raises:
             DatasetError: all problems, one per line.
         """
-        if self.problems:
-            raise DatasetError("\n  ".join([f"{self.name}: cannot be used", *self.problems]))
+        problems = list(self.problems)
+        if self.unreadable and not allow_unreadable:
+            reasons = _some(list(self.unreadable.values()))
+            problems.append(f"{len(self.unreadable)} image(s) cannot be decoded: {reasons}")
+        if problems:
+            raise DatasetError("\n  ".join([f"{self.name}: cannot be used", *problems]))
 
 
 def check_dataset(
@@ -49,7 +54,7 @@ def check_dataset(
     decode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Preflight:
-    """Return a report on classes, class order, unreadable images and files that are no images.
+    """Return a report on classes, their order, unreadable images and files that are no images.
 
     Args:
         num_classes: Outputs of the network.
@@ -58,46 +63,36 @@ def check_dataset(
         progress: Called with (images done, images in all) while decoding.
     """
     targets = dataset.find_targets()
-    known = len(dataset.class_names or ())
-    counts = [0] * max(known, num_classes, max(targets, default=-1) + 1)
+    names = dataset.class_names
+    counts = [0] * max(len(names or ()), num_classes, max(targets, default=-1) + 1)
     for target in targets:
         counts[target] += 1
-    names = dataset.class_names
-    problems = _find_class_problems(names, counts, num_classes, labels)
-    if not targets:
-        problems.append("no images")
-    unreadable, reasons = _find_unreadable(dataset, progress) if decode else ([], [])
-    if unreadable:
-        problems.append(f"{len(unreadable)} unreadable image(s): {_some(reasons)}")
-    warnings = []
-    empty = [names[i] if names else str(i) for i in range(known or num_classes) if not counts[i]]
-    if empty:
-        warnings.append(f"{len(empty)} class(es) without images: {_some(empty)}")
-    strangers = find_files_without_images(dataset.root) if dataset.root else []
-    if strangers:
-        warnings.append(f"{len(strangers)} file(s) ignored, not images: {_some(strangers)}")
+    strangers = find_other_files(dataset.root) if dataset.root else []
     return Preflight(
         name=dataset.name,
         samples=len(dataset),
         class_names=names,
         class_samples=tuple(counts),
-        problems=tuple(problems),
-        warnings=tuple(warnings),
-        unreadable=tuple(unreadable),
+        problems=tuple(_find_class_problems(names, counts, num_classes, labels)),
+        warnings=tuple(_find_warnings(names, counts, strangers)),
+        unreadable=_find_unreadable(dataset, progress) if decode else {},
         not_images=tuple(strangers),
     )
 
 
-def find_files_without_images(root: Path) -> list[str]:
-    """Return the files below `root` whose suffix no image format has, relative to it."""
-    from timm.data.readers.img_extensions import get_img_extensions
+def without_unreadable(dataset: ImageClasses, report: Preflight) -> ImageClasses:
+    """Return a view without the images that `report` found unreadable."""
+    return dataset.select([i for i in range(len(dataset)) if i not in report.unreadable])
 
-    suffixes = get_img_extensions(as_set=True)
+
+def find_other_files(root: Path) -> list[str]:
+    """Return the files below `root` whose suffix no image format has, relative to it."""
+    suffixes = find_image_suffixes()
     return sorted(
-        os.path.relpath(os.path.join(folder, file), root)
+        str((Path(folder) / file).relative_to(root))
         for folder, _inner, files in os.walk(root, followlinks=True)
         for file in files
-        if os.path.splitext(file)[1].lower() not in suffixes
+        if Path(file).suffix.lower() not in suffixes
     )
 
 
@@ -107,6 +102,8 @@ def _find_class_problems(
     num_classes: int,
     labels: Sequence[str] | None,
 ) -> list[str]:
+    if not sum(counts):
+        return ["no images"]
     found = len(names) if names is not None else len(counts)
     if found != num_classes:
         return [
@@ -126,19 +123,32 @@ def _find_class_problems(
     return [f"other class names: network has {_some(missing)}, data has {_some(left_over)}"]
 
 
+def _find_warnings(
+    names: Sequence[str] | None, counts: Sequence[int], strangers: Sequence[str]
+) -> list[str]:
+    warnings = []
+    empty = [
+        names[i] if names and i < len(names) else str(i) for i, n in enumerate(counts) if not n
+    ]
+    if empty:
+        warnings.append(f"{len(empty)} class(es) without images: {_some(empty)}")
+    if strangers:
+        warnings.append(f"{len(strangers)} file(s) ignored, not images: {_some(strangers)}")
+    return warnings
+
+
 def _find_unreadable(
     dataset: ImageClasses, progress: Callable[[int, int], None] | None
-) -> tuple[list[int], list[str]]:
-    positions, reasons = [], []
+) -> dict[int, str]:
+    reasons = {}
     for index in range(len(dataset)):
         try:
             dataset[index]
         except DatasetError as error:
-            positions.append(index)
-            reasons.append(f"{dataset.file_name(index)} ({error.__cause__})")
+            reasons[index] = f"{dataset.file_name(index)} ({error.__cause__})"
         if progress is not None:
             progress(index + 1, len(dataset))
-    return positions, reasons
+    return reasons
 
 
 def _some(names: Sequence[str]) -> str:

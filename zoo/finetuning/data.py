@@ -20,8 +20,8 @@ from zoo.errors import TrainingError
 from zoo.evaluation.datasets import has_split, open_dataset
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.processes import find_worker_count
-from zoo.finetune.interrupt import ignore_sigterm
-from zoo.finetune.recipe import Recipe
+from zoo.finetuning.interrupt import ignore_sigterm
+from zoo.finetuning.recipe import Recipe
 from zoo.preprocessing import build_train_transform
 from zoo.records import Preprocessing
 

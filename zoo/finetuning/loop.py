@@ -18,11 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zoo.errors import TrainingError
 from zoo.evaluation.images import iterate
-from zoo.finetune import data, head
-from zoo.finetune.interrupt import Interrupted
-from zoo.finetune.recipe import Recipe
-from zoo.finetune.schedule import Phase, build_optimizer, build_schedule, find_phase
-from zoo.finetune.state import Progress
+from zoo.finetuning import data, head
+from zoo.finetuning.interrupt import Interrupted
+from zoo.finetuning.recipe import Recipe
+from zoo.finetuning.schedule import Phase, build_optimizer, build_schedule, find_phase
+from zoo.finetuning.state import Progress
 
 CHECK_STEPS = 20  # looking at the loss waits for the device, so not at every update
 REPORT_SECONDS = 30.0

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 from torch import nn
 
-from zoo.finetune.recipe import Recipe
-from zoo.finetune.state import EpochResult
+from zoo.finetuning.recipe import Recipe
+from zoo.finetuning.state import EpochResult
 
 logger = logging.getLogger(__name__)
 

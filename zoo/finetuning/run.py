@@ -1,4 +1,4 @@
-"""`finetune`: train a network on image classes, keep the best weights, survive interruptions."""
+"""`train_network`: train on image classes, keep the best weights, survive interruptions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.measured import Measured
 from zoo.evaluation.preflight import check_dataset
 from zoo.evaluation.processes import must_use_cpu
-from zoo.finetune import outputs
-from zoo.finetune.data import Augmented, build_augmentation, open_both
-from zoo.finetune.interrupt import stopping_on_sigterm
-from zoo.finetune.loop import Trainer
-from zoo.finetune.recipe import Recipe
-from zoo.finetune.training import Training
+from zoo.finetuning import outputs
+from zoo.finetuning.data import Augmented, build_augmentation, open_both
+from zoo.finetuning.interrupt import stopping_on_sigterm
+from zoo.finetuning.loop import Trainer
+from zoo.finetuning.recipe import Recipe
+from zoo.finetuning.training import Training
 from zoo.records import Preprocessing
 
 logger = logging.getLogger(__name__)
 
 
-class FinetuneResult(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came out of a training; epochs are counted from 1.
 
     All processes get the same, but for `is_main_process`, true in the one that wrote the files.
@@ -45,7 +45,7 @@ class FinetuneResult(msgspec.Struct, frozen=True, kw_only=True):
     is_main_process: bool
 
 
-def finetune(
+def train_network(
     model: nn.Module,
     train_data: Any,
     val_data: Any = None,
@@ -57,7 +57,7 @@ def finetune(
     labels: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
-) -> FinetuneResult:
+) -> TrainingResult:
     """Train `model` and return its best epoch; the model then has the best weights, in eval mode.
 
     `out_dir` gets best.safetensors, last.safetensors, results.csv, curve.png,
@@ -114,11 +114,11 @@ def finetune(
     return _summarise(training, train.class_names)
 
 
-def _summarise(training: Training, class_names: tuple[str, ...] | None) -> FinetuneResult:
+def _summarise(training: Training, class_names: tuple[str, ...] | None) -> TrainingResult:
     progress = training.trainer.progress
     best = progress.best
     assert best is not None
-    return FinetuneResult(
+    return TrainingResult(
         best_epoch=best.epoch,
         best=best.measured,
         last=progress.history[-1].measured,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from zoo.errors import TrainingError, suggest
-from zoo.finetune.recipe import Recipe
+from zoo.finetuning.recipe import Recipe
 
 
 class Phase(NamedTuple):

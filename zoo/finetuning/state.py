@@ -13,7 +13,7 @@ import torch
 
 from zoo.errors import TrainingError
 from zoo.evaluation.measured import Measured
-from zoo.finetune.recipe import Recipe, find_differences
+from zoo.finetuning.recipe import Recipe, find_differences
 
 logger = logging.getLogger(__name__)
 

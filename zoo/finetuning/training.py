@@ -14,10 +14,10 @@ from zoo.errors import TrainingError, VerificationError
 from zoo.evaluation.accuracy import evaluate
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.processes import share_buffers
-from zoo.finetune import outputs
-from zoo.finetune.interrupt import Interrupted
-from zoo.finetune.loop import Trainer
-from zoo.finetune.state import EpochResult, read_state, save_state
+from zoo.finetuning import outputs
+from zoo.finetuning.interrupt import Interrupted
+from zoo.finetuning.loop import Trainer
+from zoo.finetuning.state import EpochResult, read_state, save_state
 from zoo.records import Preprocessing
 
 

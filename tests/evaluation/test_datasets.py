@@ -1,0 +1,156 @@
+"""Opening data: folders, tar files, splits, names; nothing is skipped or mixed up silently."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from tests.digits import write_tar
+from zoo.errors import DatasetError
+from zoo.evaluation.datasets import open_dataset
+from zoo.evaluation.images import ImageClasses
+
+NAMES = tuple(f"digit{number}" for number in range(10))
+
+
+def write_image(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), value).save(path)
+
+
+def pixels_of(dataset: ImageClasses) -> list[tuple[bytes, int]]:
+    return [(dataset[i][0].tobytes(), dataset[i][1]) for i in range(len(dataset))]
+
+
+def test_folder_and_tar_are_the_same(digits: Path, digits_tar: Path) -> None:
+    folder, tar = open_dataset(digits), open_dataset(str(digits_tar))
+    assert folder.class_names == tar.class_names == NAMES
+    assert pixels_of(folder) == pixels_of(tar)
+    assert folder.find_targets() == tar.find_targets() == [t for _, t in pixels_of(folder)]
+    assert folder.file_name(0) == tar.file_name(0) == "digit0/0000.png"
+
+
+def test_tar_is_read_right_by_several_processes_after_the_parent_read_it(digits_tar: Path) -> None:
+    dataset = open_dataset(digits_tar)
+    expected = pixels_of(dataset)  # opens the file before the processes are forked
+    loader = DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=_first, shuffle=False)
+    assert [(image.tobytes(), target) for image, target in loader] == expected
+    assert pixels_of(pickle.loads(pickle.dumps(dataset))) == expected
+
+
+def _first(batch: list) -> tuple:
+    return batch[0]
+
+
+def test_split_folders_are_chosen_and_never_mixed(tmp_path: Path) -> None:
+    write_image(tmp_path / "train" / "cat" / "1.png", 1)
+    write_image(tmp_path / "val" / "cat" / "2.png", 2)
+    tar = write_tar(tmp_path, tmp_path.parent / "splits.tar", prefix="./")
+    for data in (tmp_path, tar):
+        assert open_dataset(data, split="train")[0][0].getpixel((0, 0)) == 1
+        assert open_dataset(data)[0][0].getpixel((0, 0)) == 2
+        assert len(open_dataset(data)) == 1
+        with pytest.raises(DatasetError, match="no folder for split 'test', but train, val"):
+            open_dataset(data, split="test")
+
+
+def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        write_image(tmp_path / name / "1.png")
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".cache").mkdir()
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("a", "b", "c")
+    assert dataset.find_targets() == [0, 2]
+
+
+def test_classes_are_in_natural_order(tmp_path: Path) -> None:
+    for name in ("class10", "class9"):
+        write_image(tmp_path / name / "1.png")
+    assert open_dataset(tmp_path).class_names == ("class9", "class10")
+
+
+def test_class_names_give_the_order(digits: Path, digits_tar: Path) -> None:
+    backwards = NAMES[::-1]
+    for data in (digits, digits_tar):
+        dataset = open_dataset(data, class_names=backwards)
+        assert dataset.class_names == backwards
+        assert dataset[0][1] == 9 and dataset.file_name(0) == "digit0/0000.png"
+        with pytest.raises(DatasetError, match="not among the 9 of the network, first 'digit9'"):
+            open_dataset(data, class_names=NAMES[:9])
+
+
+def test_unreadable_images_are_named_not_skipped(tmp_path: Path) -> None:
+    write_image(tmp_path / "data" / "a" / "good.png")
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    broken = tmp_path / "data" / "b" / "broken.jpg"
+    broken.parent.mkdir()
+    Image.fromarray(noise).save(broken)
+    broken.write_bytes(broken.read_bytes()[:500])
+    tar = write_tar(tmp_path / "data", tmp_path / "data.tar")
+    for data in (tmp_path / "data", tar):
+        dataset = open_dataset(data)
+        assert len(dataset) == 2
+        with pytest.raises(DatasetError, match=r"b/broken\.jpg cannot be decoded .*truncated"):
+            dataset[1]
+
+
+def test_names_that_timm_and_torchvision_know(digits: Path) -> None:
+    dataset = open_dataset("torch/image_folder", root=digits)
+    assert dataset.class_names == NAMES and len(dataset) == 123
+    assert dataset.find_targets()[0] == dataset[0][1] == 0
+    assert dataset.file_name(0).endswith("digit0/0000.png")
+    with pytest.raises(DatasetError, match=r"torch/cifar10: cannot be opened for split 'test'"):
+        open_dataset("torch/cifar10", split="test", root=digits)
+
+
+def test_what_cannot_be_opened_says_so(tmp_path: Path, digits_tar: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder or file"):
+        open_dataset(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no such folder or file"):
+        open_dataset("./nowhere/data")
+    with pytest.raises(DatasetError, match="no images in class folders"):
+        open_dataset(tmp_path)
+    packed = tmp_path / "digits.tar.gz"
+    packed.write_bytes(gzip.compress(digits_tar.read_bytes()))
+    with pytest.raises(DatasetError, match=r"expected an uncompressed \.tar"):
+        open_dataset(packed)
+    (tmp_path / "empty.tar").write_bytes(bytes(10240))
+    with pytest.raises(DatasetError, match=r"expected an uncompressed \.tar"):
+        open_dataset(tmp_path / "empty.tar")
+
+
+def test_streams_are_refused() -> None:
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from ()
+
+    with pytest.raises(DatasetError, match="streamed data has no index"):
+        open_dataset(Stream())
+
+
+def test_data_sets_of_other_libraries_are_taken_as_they_are() -> None:
+    import torch
+
+    source = TensorDataset(torch.zeros(3, 3, 4, 4), torch.tensor([2, 0, 1]))
+    dataset = open_dataset(source)
+    assert dataset.class_names is None and dataset.find_targets() == [2, 0, 1]
+    assert dataset.select([2]).find_targets() == [1]
+    assert open_dataset(dataset) is dataset
+    assert dataset.file_name(1) == "image 1"
+
+
+def test_reader_has_no_open_file_of_the_parent(digits_tar: Path) -> None:
+    dataset = open_dataset(digits_tar)
+    dataset[0]
+    before = dataset._reader.tar_state.tf
+    dataset._owner = os.getpid() + 1  # as in a process that was just forked
+    dataset[0]
+    assert dataset._reader.tar_state.tf is not before

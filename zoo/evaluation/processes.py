@@ -1,0 +1,44 @@
+"""The processes that share a job, started by `torchrun` or `accelerate launch`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def must_use_cpu() -> bool:
+    """Tell whether accelerate has to be told that this job runs on the CPU.
+
+    Without it, accelerate takes each of several processes on a machine without
+    a GPU for the only one, and every process does all of the work.
+    """
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return asked or (several and not torch.cuda.is_available())
+
+
+def join_processes() -> Any:
+    """Return accelerate's `PartialState`: rank, number of processes and device of this one."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=must_use_cpu())
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give all processes the batch-norm statistics of the first."""
+    from accelerate.utils import broadcast
+
+    if join_processes().num_processes > 1:
+        for buffer in model.buffers():
+            buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+
+
+def find_worker_count() -> int:
+    """Return how many data-loading processes suit this process on this machine."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # One processor of each share stays with the network itself.
+    return max(0, min(8, (usable or 1) // processes - 1))
