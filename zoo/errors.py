@@ -117,11 +117,15 @@ class TrainingError(ZooError):
 
 def suggest(name: object, known: Iterable[str], limit: int = 3) -> str:
     """Return `" Did you mean 'a', 'b'?"` for names close to `name`, or an empty string."""
+    close = find_close(name, known, limit)
+    return f" Did you mean {', '.join(map(repr, close))}?" if close else ""
+
+
+def find_close(name: object, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Return names close to `name`, nearest first; case and kind of separator do not count."""
     by_folded = {_folded(candidate): candidate for candidate in known}
     close = difflib.get_close_matches(_folded(str(name)), by_folded, n=limit, cutoff=0.6)
-    if not close:
-        return ""
-    return f" Did you mean {', '.join(repr(by_folded[match]) for match in close)}?"
+    return [by_folded[match] for match in close]
 
 
 def _folded(name: str) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from zoo.checkpoints.formats import NATIVE
 from zoo.checkpoints.load import load_tensors, read_tensors, save_checkpoint
 from zoo.errors import (
+    CacheError,
+    CheckpointError,
     DownloadError,
     FetchError,
     InvalidArgument,
@@ -24,11 +27,12 @@ from zoo.errors import (
 )
 from zoo.hub import fetch
 from zoo.hub.cache import Cache, cache_root
-from zoo.hub.checksum import file_sha256
-from zoo.manifest import Entry, asset_dir, find_entry, find_records, read_architecture
+from zoo.hub.checksum import expected_digests, file_sha256
+from zoo.layers.conv import adapt_input_weight
+from zoo.manifest import Entry, find_entry, find_records, read_architecture
 from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network, check_count
-from zoo.records import Weights
+from zoo.records import Preprocessing, Weights
 
 if TYPE_CHECKING:
     from zoo.spaces.base import SearchSpace
@@ -44,6 +48,8 @@ def load_searched_model(
     num_classes: int | None = None,
     in_chans: int | None = None,
     checkpoint: str | Path | None = None,
+    checkpoint_format: str | None = None,
+    root_key: str | None = None,
     cache_dir: str | Path | None = None,
     offline: bool | None = None,
     device: str | torch.device | None = None,
@@ -61,6 +67,8 @@ def load_searched_model(
         num_classes: Another number than published re-initialises the classifier only.
         in_chans: Another number than published adapts the first convolution's weights.
         checkpoint: A local file in any known format, instead of the published weights.
+        checkpoint_format: Name of its format; None finds it from the keys.
+        root_key: Entry of the file that holds the tensors; None tries the usual ones.
         cache_dir: Instead of `ZOO_HOME`.
         offline: True opens no socket; None follows `ZOO_OFFLINE` and `HF_HUB_OFFLINE`.
         network_settings: Settings of the space, such as `drop_path` or `dropout`.
@@ -70,24 +78,35 @@ def load_searched_model(
             see `zoo.errors`; a network with random weights is never returned instead.
     """
     entry = find_entry(name, space.__name__)
-    _check_arguments(num_classes, in_chans, device, pretrained or checkpoint is not None)
-    settings = {**entry.record.settings, **network_settings}
+    _check_arguments(num_classes, in_chans, dtype)
+    _check_device(device, needs_memory=pretrained or checkpoint is not None)
+    # A local file need not be the published training; `name@tag` says that it is.
+    of_training = entry.tag is not None or (pretrained and checkpoint is None)
+    settings = {**(entry.settings if of_training else entry.record.settings), **network_settings}
     if not pretrained and checkpoint is None:
-        settings |= {k: v for k, v in (("num_classes", num_classes), ("in_chans", in_chans)) if v}
+        wished = {"num_classes": num_classes, "in_chans": in_chans}
+        settings |= {key: value for key, value in wished.items() if value is not None}
         network = _build(space, settings, entry)
     else:
         with EmptyParameters():
             network = _build(space, settings, entry)
         if checkpoint is not None:
-            tensors = _read_local(Path(checkpoint).expanduser(), network, num_classes)
+            local = {
+                "format": checkpoint_format,
+                "root_key": root_key,
+                "preferred": [weights.format for weights in entry.weights],
+            }
+            path = Path(checkpoint).expanduser()
+            tensors = _read_local(path, network, num_classes, in_chans, local)
         else:
             cache = Cache(cache_root(Path(cache_dir) if cache_dir else None))
             tensors = _read_published(entry, network, cache, offline)
         load_tensors(network, tensors)
         network.eval()
-    _adapt(network, num_classes, in_chans)
-    weights = entry.weights
-    network.preprocessing = (weights and weights[0].preprocessing) or entry.record.preprocessing
+        _adapt(network, num_classes, in_chans)
+    network.preprocessing = entry.preprocessing
+    if network.in_chans == 1:
+        network.preprocessing = _for_grey_images(entry.preprocessing)
     if network.num_classes == _classes(entry.record.settings, space):
         network.labels = entry.record.labels
     return network.to(device=device, dtype=dtype)
@@ -110,7 +129,7 @@ def fetch_weights(
             path = fetch(
                 weights,
                 name=entry.name,
-                base_dir=asset_dir(entry),
+                base_dir=entry.base_dir,
                 cache_dir=cache.root,
                 offline=offline,
                 refetch=refetch,
@@ -135,11 +154,23 @@ def _read_published(
         if native:
             return read_tensors(native, network, format=NATIVE.name)
     weights, path = fetch_weights(entry, cache, offline)
-    tensors = read_tensors(path, network, format=weights.format, root_key=weights.root_key)
-    if weights.format == NATIVE.name or not cache.writable():
+    tensors = read_tensors(
+        path,
+        network,
+        format=weights.format,
+        root_key=weights.root_key,
+        member_sha1=weights.member_sha1,
+    )
+    # A user's own file without a digest may change, and what was made of it would not.
+    may_change = not expected_digests(weights) and not path.is_relative_to(cache.root)
+    if weights.format == NATIVE.name or may_change or not cache.writable():
         return tensors
     load_tensors(network, tensors)
-    native = _keep_native(entry, weights, path, network, cache)
+    try:
+        native = _keep_native(entry, weights, path, network, cache)
+    except (OSError, CacheError, CheckpointError) as error:
+        LOG.warning("%s: loaded, but its native form was not kept: %s", entry.name, error)
+        return tensors
     return read_tensors(native, network, format=NATIVE.name)
 
 
@@ -164,24 +195,27 @@ def _keep_native(
 
 
 def _native_key(weights: Weights, network: Network) -> str:
-    identity = weights.sha256 or " ".join(
-        filter(None, (weights.sources[0], weights.sha256_prefix, weights.sha1, weights.md5))
-    )
-    return f"{identity} {weights.root_key} {network.architecture_hash}"
+    identity = weights.sha256 or f"{weights.sources[0]} {expected_digests(weights)}"
+    return f"{identity} {weights.member_sha1} {weights.root_key} {network.architecture_hash}"
 
 
-def _read_local(path: Path, network: Network, num_classes: int | None) -> dict[str, Tensor]:
+def _read_local(
+    path: Path,
+    network: Network,
+    num_classes: int | None,
+    in_chans: int | None,
+    how: Mapping[str, Any],
+) -> dict[str, Tensor]:
     if not path.is_file():
         raise InvalidArgument(f"checkpoint={str(path)!r}: no such file")
     try:
-        return read_tensors(path, network)
+        return read_tensors(path, network, **how)
     except KeyMismatch:
-        if num_classes in (None, network.num_classes):
-            raise
-        # A fine-tuned file already has the classifier that was asked for.
+        # A fine-tuned file already has the classifier and the channels that were asked for.
         with EmptyParameters():
-            network.reset_classifier(num_classes)
-        return read_tensors(path, network)
+            if not _resize(network, num_classes, in_chans):
+                raise
+        return read_tensors(path, network, **how)
 
 
 def _build(space: type[SearchSpace], settings: Mapping[str, Any], entry: Entry) -> Network:
@@ -189,38 +223,57 @@ def _build(space: type[SearchSpace], settings: Mapping[str, Any], entry: Entry) 
 
 
 def _adapt(network: Network, num_classes: int | None, in_chans: int | None) -> None:
-    if num_classes is not None and num_classes != network.num_classes:
+    if num_classes and num_classes != network.num_classes:
         LOG.warning(
             "classifier re-initialised for %d classes (published: %d); the rest keeps its weights",
             num_classes,
             network.num_classes,
         )
+    _resize(network, num_classes, in_chans)
+
+
+def _resize(network: Network, num_classes: int | None, in_chans: int | None) -> bool:
+    """Give the network these numbers of classes and channels; return whether that changed it."""
+    changed = False
+    if num_classes is not None and num_classes != network.num_classes:
         network.reset_classifier(num_classes)
+        changed = True
     if in_chans is not None and in_chans != network.in_chans:
-        from timm.models._manipulate import adapt_input_conv
-
         first = next(m for m in network.stem.modules() if isinstance(m, nn.Conv2d))
-        first.weight = nn.Parameter(adapt_input_conv(in_chans, first.weight.detach()))
+        first.weight = nn.Parameter(adapt_input_weight(first.weight.detach(), in_chans))
         first.in_channels = network.in_chans = in_chans
+        changed = True
+    return changed
 
 
-def _check_arguments(
-    num_classes: int | None, in_chans: int | None, device: Any, needs_memory: bool
-) -> None:
+def _for_grey_images(preprocessing: Preprocessing) -> Preprocessing:
+    mean, std = (sum(values) / len(values) for values in (preprocessing.mean, preprocessing.std))
+    return msgspec.structs.replace(preprocessing, channels="L", mean=(mean,), std=(std,))
+
+
+def _check_arguments(num_classes: int | None, in_chans: int | None, dtype: Any) -> None:
     if num_classes is not None:
         check_count("num_classes", num_classes, minimum=0)
     if in_chans is not None:
         check_count("in_chans", in_chans, minimum=1)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise InvalidArgument(
+            f"dtype={dtype!r}: expected a floating-point type such as torch.float16"
+        )
+
+
+def _check_device(device: Any, needs_memory: bool) -> None:
     if device is None:
         return
     try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InvalidArgument(f"device={device!r}: {error}") from None
+        chosen = torch.empty(0, device=device).device
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InvalidArgument(
+            f"device={device!r}: {reason}. Use 'cpu', or a device that this PyTorch sees."
+        ) from None
     if chosen.type == "meta" and needs_memory:
         raise InvalidArgument("device='meta' cannot hold weights; use pretrained=False")
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgument(f"device={device!r}: this PyTorch sees no CUDA device; use 'cpu'")
 
 
 def _classes(settings: Mapping[str, Any], space: type[SearchSpace]) -> int:
@@ -228,16 +281,12 @@ def _classes(settings: Mapping[str, Any], space: type[SearchSpace]) -> int:
 
 
 def _no_weights_message(entry: Entry) -> str:
-    with_weights = {
-        name: record
-        for name, record in find_records()
-        if record.weights and record.space == entry.record.space
-    }
-    same_data = [n for n, r in with_weights.items() if r.dataset == entry.record.dataset]
-    nearest = suggest(entry.name, same_data or with_weights) or (
-        f" Models of {entry.record.space} that have weights: {', '.join(sorted(with_weights)[:3])}."
-        if with_weights
-        else ""
+    with_weights = {name: record for name, record in find_records() if record.weights}
+    of_space = {n: r for n, r in with_weights.items() if r.space == entry.record.space}
+    similar = of_space or with_weights
+    similar = {n: r for n, r in similar.items() if r.dataset == entry.record.dataset} or similar
+    nearest = suggest(entry.name, similar) or (
+        f" Models that have weights: {', '.join(sorted(similar)[:3])}." if similar else ""
     )
     return (
         f"nobody has published weights for {entry.name!r}.{nearest} Use pretrained=False for "

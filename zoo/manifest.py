@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zoo.errors import InvalidArgument, InvalidManifest, UnknownModel, suggest
-from zoo.records import ArchitectureFile, Manifest, ModelRecord, Weights
+from zoo.errors import InvalidArgument, InvalidManifest, UnknownModel, find_close, suggest
+from zoo.records import ArchitectureFile, Manifest, ModelRecord, Preprocessing, Weights
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 ENVIRONMENT_VARIABLE = "ZOO_MANIFESTS"
@@ -25,7 +25,7 @@ _added: list[Path] = []
 
 
 class Entry(NamedTuple):
-    """A record, and where its relative paths start."""
+    """A record, and where its relative paths start: beside a user's manifest, or in the package."""
 
     name: str
     record: ModelRecord
@@ -37,14 +37,26 @@ class Entry(NamedTuple):
         """The packagings of the training that was asked for, in order; empty if there is none."""
         if not self.record.weights:
             return []
-        tag = self.tag or self.record.weights[0].tag
+        tag = self.record.weights[0].tag if self.tag is None else self.tag
         return [weights for weights in self.record.weights if weights.tag == tag]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The space's settings for the training that was asked for."""
+        own = self.weights[0].settings if self.weights else {}
+        return {**self.record.settings, **own}
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the training that was asked for expects of an image."""
+        own = [weights.preprocessing for weights in self.weights if weights.preprocessing]
+        return own[0] if own else self.record.preprocessing
 
 
 class _LazyManifest(msgspec.Struct, forbid_unknown_fields=True):
     # Records stay undecoded: finding one of ten thousand must not decode the rest.
-    schema_version: int
     models: dict[str, msgspec.Raw]
+    schema_version: int = 1
 
 
 def builtin_manifest() -> Path:
@@ -61,9 +73,9 @@ def add_manifest(path: str | Path) -> list[str]:
     """
     resolved = Path(path).expanduser().resolve()
     manifest = read_manifest(resolved)
-    for other in _manifest_paths():
+    for other, known in _manifests():
         if other != resolved:
-            _check_names_are_new(resolved, manifest.models, other)
+            _check_names_are_new(resolved, manifest.models, other, known)
     if resolved not in _added:
         _added.append(resolved)
     return sorted(manifest.models)
@@ -78,26 +90,26 @@ def find_entry(name: str, space: str | None = None) -> Entry:
     """
     if not isinstance(name, str) or not name.strip():
         raise InvalidArgument(f"a model name is a non-empty string, not {name!r}")
-    base_name, _, tag = name.partition("@")
-    for path in _manifest_paths():
-        raw = _open_manifest(path).models.get(base_name)
-        if raw is None:
-            continue
-        entry = Entry(base_name, _decode_record(raw, base_name, path), path.parent, tag or None)
-        _check_space(entry, space)
-        if tag and not entry.weights:
-            tags = sorted({weights.tag for weights in entry.record.weights})
-            raise UnknownModel(
-                f"{base_name!r} has no weights tagged {tag!r}; it has: {', '.join(tags) or 'none'}."
-            )
-        return entry
-    raise UnknownModel(_unknown_message(base_name, space))
+    base_name, at, tag = name.partition("@")
+    found = _find_raw(base_name)
+    if found is None:
+        raise UnknownModel(_unknown_message(base_name, space))
+    path, raw = found
+    base_dir = PACKAGE_ROOT if path == builtin_manifest() else path.parent
+    entry = Entry(base_name, _decode_record(raw, base_name, path), base_dir, tag if at else None)
+    _check_space(entry, space)
+    if at and not entry.weights:
+        tags = sorted({weights.tag for weights in entry.record.weights})
+        raise UnknownModel(
+            f"{base_name!r} has no weights tagged {tag!r}; it has: {', '.join(tags) or 'none'}."
+        )
+    return entry
 
 
 def find_records() -> Iterator[tuple[str, ModelRecord]]:
     """Yield every known (name, record), built-in ones first."""
-    for path in _manifest_paths():
-        for name, raw in _open_manifest(path).models.items():
+    for path, manifest in _manifests():
+        for name, raw in manifest.models.items():
             yield name, _decode_record(raw, name, path)
 
 
@@ -111,7 +123,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         json.loads(content, object_pairs_hook=functools.partial(_refuse_duplicates, path))
         return msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         if isinstance(error, InvalidManifest):
             raise
         raise InvalidManifest(f"{path}: {error}. The schema is printed by `zoo schema`.") from None
@@ -123,11 +135,8 @@ def read_architecture(entry: Entry) -> dict[str, Any]:
     Raises:
         InvalidManifest: the file is missing, malformed, or belongs to another space.
     """
-    path = asset_dir(entry) / entry.record.architecture
-    try:
-        file = msgspec.json.decode(_read_bytes(path), type=ArchitectureFile)
-    except msgspec.DecodeError as error:
-        raise InvalidManifest(f"{path}: {error}") from None
+    path = entry.base_dir / entry.record.architecture
+    file = read_architecture_file(path)
     if file.space != entry.record.space:
         raise InvalidManifest(
             f"{path}: the file is of space {file.space}, the record {entry.name!r} of "
@@ -136,9 +145,16 @@ def read_architecture(entry: Entry) -> dict[str, Any]:
     return file.choices
 
 
-def asset_dir(entry: Entry) -> Path:
-    """Return where the record's relative paths start: beside a user's manifest, or the package."""
-    return PACKAGE_ROOT if entry.base_dir == builtin_manifest().parent else entry.base_dir
+def read_architecture_file(path: Path) -> ArchitectureFile:
+    """Return an architecture file: its space and its choices.
+
+    Raises:
+        InvalidManifest: the file is missing or malformed.
+    """
+    try:
+        return msgspec.json.decode(_read_bytes(path), type=ArchitectureFile)
+    except msgspec.DecodeError as error:
+        raise InvalidManifest(f"{path}: {error}") from None
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -149,7 +165,27 @@ def manifest_schema() -> dict[str, Any]:
 def _manifest_paths() -> list[Path]:
     listed = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
     from_environment = [Path(item).expanduser().resolve() for item in listed if item]
-    return [builtin_manifest(), *from_environment, *_added]
+    return list(dict.fromkeys([builtin_manifest(), *from_environment, *_added]))
+
+
+def _manifests() -> Iterator[tuple[Path, _LazyManifest]]:
+    """Yield every manifest, the built-in one first, and check that no name comes twice."""
+    earlier: list[tuple[Path, _LazyManifest]] = []
+    for path in _manifest_paths():
+        manifest = _open_manifest(path)
+        for other, known in earlier:
+            _check_names_are_new(path, manifest.models, other, known)
+        earlier.append((path, manifest))
+        yield path, manifest
+
+
+def _find_raw(name: str) -> tuple[Path, msgspec.Raw] | None:
+    manifests = _manifests()
+    path, builtin = next(manifests)
+    if name in builtin.models:  # without looking at the manifests of users, which may be broken
+        return path, builtin.models[name]
+    found = [(path, other.models[name]) for path, other in manifests if name in other.models]
+    return found[0] if found else None
 
 
 def _open_manifest(path: Path) -> _LazyManifest:
@@ -167,16 +203,17 @@ def _open_manifest(path: Path) -> _LazyManifest:
 def _parse_manifest(path: Path, mtime_ns: int, size: int) -> _LazyManifest:
     del mtime_ns, size  # part of the cache key: an edited file is read again
     if path != builtin_manifest():
-        # A user's file is checked whole, at once.
-        _check_names_are_new(path, read_manifest(path).models, builtin_manifest())
+        read_manifest(path)  # a user's file is checked whole, at once
     try:
         return msgspec.json.decode(_read_bytes(path), type=_LazyManifest)
     except msgspec.DecodeError as error:
         raise InvalidManifest(f"{path}: {error}") from None
 
 
-def _check_names_are_new(path: Path, names: Iterable[str], other: Path) -> None:
-    taken = sorted(_open_manifest(other).models.keys() & set(names))
+def _check_names_are_new(
+    path: Path, names: Iterable[str], other: Path, known: _LazyManifest
+) -> None:
+    taken = sorted(known.models.keys() & set(names))
     if taken:
         raise InvalidManifest(
             f"{path}: names already taken by {other}: {', '.join(taken)}. Choose others."
@@ -216,7 +253,10 @@ def _check_space(entry: Entry, space: str | None) -> None:
 def _unknown_message(name: str, space: str | None) -> str:
     known = {key: record.space for key, record in find_records()}
     of_space = [key for key, owner in known.items() if space in (None, owner)]
-    hint = suggest(name, of_space) or suggest(name, known)
+    hint = suggest(name, of_space)
+    if not hint:
+        elsewhere = find_close(name, known, limit=1)
+        hint = "".join(f" Did you mean {key!r}, a model of {known[key]}?" for key in elsewhere)
     scope = f"{space} has" if space else "there is"
     return (
         f"{scope} no searched model named {name!r}.{hint} "

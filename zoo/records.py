@@ -18,6 +18,7 @@ Sha256Prefix = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
 Sha1 = Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
 Md5 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 Source = Annotated[str, Meta(pattern=r"^((hf|https|http|file)://|package:)\S+$", max_length=500)]
+ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Date = Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
@@ -70,6 +71,10 @@ class Weights(Record, kw_only=True):
     model with the same `tag` are the same training in other packagings, tried
     in order; another `tag` is another training, asked for as `name@tag`.
     `root_key` names the dictionary inside a file that holds the tensors.
+    Digests and size are those of the file as it is served; `member_sha1` is that of
+    the one file inside it, where it is a zip archive.
+    `settings` are added to those of the model: a training may need another epsilon
+    than the architecture's code has as default. Entries of one tag agree in them.
     """
 
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
@@ -81,7 +86,9 @@ class Weights(Record, kw_only=True):
     md5: Md5 | None = None
     git_blob_sha1: Sha1 | None = None
     size_bytes: PositiveInt | None = None
+    member_sha1: Sha1 | None = None
     root_key: str | None = None
+    settings: dict[str, Any] = {}
     preprocessing: Preprocessing | None = None
     reported: tuple[Accuracy, ...] = ()
     reproduced: tuple[Reproduction, ...] = ()
@@ -112,7 +119,8 @@ class ModelRecord(Record, kw_only=True):
     """One searched model.
 
     `architecture` is a path relative to the manifest (built-in: to the package).
-    `settings` are those of the space. `labels` is the list of class names in order, or the name of a label set.
+    `settings` are those of the space. `labels` is the list of class names in order,
+    or the name of a label set.
     `parameters` counts learnable parameters; `macs` multiply-accumulates of
     one image at `preprocessing.crop`, counted as FLOPs / 2 by
     `torch.utils.flop_counter`.
@@ -145,4 +153,4 @@ class Manifest(Record, kw_only=True):
     """A manifest file; `models` maps a name to its record."""
 
     schema_version: Literal[1] = 1
-    models: dict[str, ModelRecord]
+    models: dict[ModelName, ModelRecord]

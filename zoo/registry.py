@@ -7,20 +7,30 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UnknownSpace, suggest
-from zoo.loading import load_searched_model as load_of_space
+from zoo.errors import InvalidManifest, UnknownSpace, suggest
 from zoo.manifest import find_entry, find_records
-from zoo.networks.network import Network
 from zoo.records import ModelRecord
 
 if TYPE_CHECKING:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    from zoo.networks.network import Network
     from zoo.spaces.base import SearchSpace
 
 # Space class → its module; imported when asked for.
 SPACES = {
+    "AmoebaNet": "zoo.spaces.amoebanet",
+    "AutoformerSpace": "zoo.spaces.autoformer",
+    "DARTS": "zoo.spaces.darts",
+    "ENAS": "zoo.spaces.enas",
+    "ENASMacro": "zoo.spaces.enas_macro",
     "MobileNetV3Space": "zoo.spaces.mobilenetv3",
+    "NASNet": "zoo.spaces.nasnet",
+    "NasBench101": "zoo.spaces.nasbench101",
     "NasBench201": "zoo.spaces.nasbench201",
+    "PNAS": "zoo.spaces.pnas",
     "ProxylessNAS": "zoo.spaces.proxylessnas",
+    "ShuffleNetSpace": "zoo.spaces.shufflenet",
 }
 
 
@@ -47,6 +57,9 @@ def load_searched_model(name: str, pretrained: bool = True, **options: Any) -> N
     Raises:
         ZooError: one of its kinds; a network with random weights is never returned instead.
     """
+    # Imported here, so that listing models does not wait for torch.
+    from zoo.loading import load_searched_model as load_of_space
+
     return load_of_space(name, find_space(find_entry(name).record.space), pretrained, **options)
 
 
@@ -107,20 +120,45 @@ def transform_for(name: str, train: bool = False) -> Callable[[Any], Any]:
     """
     from zoo.preprocessing import build_train_transform, build_transform
 
-    entry = find_entry(name)
-    weights = entry.weights
-    preprocessing = (weights and weights[0].preprocessing) or entry.record.preprocessing
-    return (build_train_transform if train else build_transform)(preprocessing)
+    build = build_train_transform if train else build_transform
+    return build(find_entry(name).preprocessing)
 
 
 def class_names(record: ModelRecord) -> tuple[str, ...]:
-    """Return the class names in the order of the logits."""
+    """Return the class names in the order of the logits.
+
+    Raises:
+        InvalidManifest: the record names a set of labels that timm does not have.
+    """
     if not isinstance(record.labels, str):
         return record.labels
+    info = _label_set(record.labels)
+    return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+
+
+def class_folders(record: ModelRecord) -> tuple[str, ...]:
+    """Return what class folders of this model's data are called, in the order of the logits.
+
+    For ImageNet these are WordNet ids; otherwise the class names.
+
+    Raises:
+        InvalidManifest: the record names a set of labels that timm does not have.
+    """
+    if not isinstance(record.labels, str):
+        return record.labels
+    return tuple(_label_set(record.labels).label_names())
+
+
+def _label_set(name: str) -> ImageNetInfo:
     from timm.data.imagenet_info import ImageNetInfo
 
-    info = ImageNetInfo(record.labels)
-    return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+    try:
+        return ImageNetInfo(name)
+    except AssertionError:
+        raise InvalidManifest(
+            f"labels: {name!r} is no set of labels that timm has, such as 'imagenet-1k'; "
+            "list the class names instead"
+        ) from None
 
 
 def best_top1(record: ModelRecord) -> float:

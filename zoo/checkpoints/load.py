@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.checkpoints.formats import NATIVE
 from zoo.checkpoints.match import find_format, match_tensors, unwrap
 from zoo.checkpoints.read import read_checkpoint
-from zoo.errors import ArchitectureMismatch
+from zoo.errors import ArchitectureMismatch, CheckpointError, CorruptCheckpoint
 
 
 def read_tensors(
-    path: Path, network: nn.Module, *, format: str | None = None, root_key: str | None = None
+    path: Path,
+    network: nn.Module,
+    *,
+    format: str | None = None,
+    root_key: str | None = None,
+    preferred: Sequence[str] = (),
+    member_sha1: str | None = None,
 ) -> dict[str, Tensor]:
     """Return the tensors of a file under the keys of `network`, all accounted for.
+
+    Args:
+        preferred: Names of formats to choose from where several fit alike.
+        member_sha1: See `read_checkpoint`.
 
     Raises:
         CheckpointError: one of its kinds; the message names the file.
     """
-    content, metadata = read_checkpoint(path)
+    content, metadata = read_checkpoint(path, member_sha1=member_sha1)
     _check_architecture(path, network, metadata)
     content = unwrap(content, root_key, str(path))
-    entry = find_format(content, network, format, str(path))
+    entry = find_format(content, network, format, str(path), preferred)
     if entry.decode is not None:
-        content = entry.decode(content)
+        try:
+            content = entry.decode(content)
+        except CorruptCheckpoint as error:
+            raise CorruptCheckpoint(f"{path}: {error}") from None
     return match_tensors(content, network, entry, str(path))
 
 
@@ -55,11 +70,38 @@ def load_checkpoint(
 
 
 def save_checkpoint(network: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write `network` as a native safetensors file that names its architecture."""
+    """Write `network` as a native safetensors file that names its architecture.
+
+    The file is replaced whole: a network whose tensors are views of the old one keeps them.
+    Equal networks give equal bytes.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    save_file(tensors, path, metadata={**native_metadata(network), **metadata})
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".zoo-") as folder:
+            temporary = Path(folder) / "new"
+            save_file(tensors, temporary, metadata={**native_metadata(network), **metadata})
+            _sort_header(temporary)
+            temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from None
+
+
+def _sort_header(path: Path) -> None:
+    # safetensors writes the metadata in another order each time.
+    with open(path, "rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        padded = text.encode().ljust(length)
+        assert len(padded) == length
+        file.seek(8)
+        file.write(padded)
 
 
 def native_metadata(network: nn.Module) -> dict[str, str]:
@@ -72,12 +114,20 @@ def native_metadata(network: nn.Module) -> dict[str, str]:
     }
 
 
+def _claimed_choices(metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        choices = json.loads(metadata.get("zoo.architecture", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return choices if isinstance(choices, dict) else {}
+
+
 def _check_architecture(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
     theirs = metadata.get("zoo.architecture_hash")
     ours = getattr(network, "architecture_hash", "")
     if not theirs or not ours or theirs == ours:
         return
-    choices: dict = json.loads(metadata.get("zoo.architecture", "{}"))
+    choices = _claimed_choices(metadata)
     expected: dict = getattr(network, "architecture", {})
     differing = [
         f"  {name}: file {choices.get(name)!r}, network {expected.get(name)!r}"

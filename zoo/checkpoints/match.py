@@ -15,7 +15,7 @@ from zoo.errors import CorruptCheckpoint, InvalidArgument, KeyMismatch, UnknownF
 
 # Dictionaries that training scripts put around the tensors, in the order they are looked for:
 # where a file has averaged weights, those are the ones its authors evaluated.
-ROOT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
+ROOT_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model_state", "model", "net")
 PREFIX = "module."  # written by DataParallel
 _SHOWN = 8
 
@@ -37,13 +37,26 @@ def unwrap(content: Any, root_key: str | None, where: str) -> Any:
     else:
         found = [key for key in ROOT_KEYS if isinstance(content.get(key), Mapping)]
         content = content[found[0]] if found else content
+    if not isinstance(content, Mapping):
+        raise CorruptCheckpoint(
+            f"{where}: entry {root_key!r}: expected a dictionary, got {type(content).__name__}"
+        )
     if content and all(str(key).startswith(PREFIX) for key in content):
         content = {key.removeprefix(PREFIX): value for key, value in content.items()}
     return content
 
 
-def find_format(content: Any, network: torch.nn.Module, name: str | None, where: str) -> Format:
+def find_format(
+    content: Any,
+    network: torch.nn.Module,
+    name: str | None,
+    where: str,
+    preferred: Sequence[str] = (),
+) -> Format:
     """Return the named format, or the one whose signature and keys fit the file.
+
+    Of formats that fit alike, one that is `preferred` is taken: a few differ in nothing
+    that keys show.
 
     Raises:
         InvalidArgument: no format has this name.
@@ -69,10 +82,12 @@ def find_format(content: Any, network: torch.nn.Module, name: str | None, where:
             "Name one with format=, or see CONTRIBUTING.md, 'Add a checkpoint format'."
         )
     wanted = list(network.state_dict())
-    return min(
-        fits,
-        key=lambda entry: len(set(_names(entry, network, wanted, content).values()) - set(content)),
-    )
+
+    def fitness(entry: Format) -> tuple[int, bool]:
+        missing = set(_names(entry, network, wanted, content).values()) - set(content)
+        return len(missing), entry.name not in preferred
+
+    return min(fits, key=fitness)
 
 
 def match_tensors(
@@ -84,7 +99,23 @@ def match_tensors(
         KeyMismatch: one grouped list of what is missing, left over, or of another shape or type.
         CorruptCheckpoint: a weight is not finite, or a variance is negative.
     """
+    matched = fit_tensors(content, network, entry, where)
+    check_values(matched, where)
+    return _disentangle(matched)
+
+
+def fit_tensors(
+    content: Mapping[str, Tensor], network: torch.nn.Module, entry: Format, where: str
+) -> dict[str, Tensor]:
+    """Return what `match_tensors` returns, without looking at the values.
+
+    Raises:
+        KeyMismatch: see `match_tensors`.
+    """
     wanted = network.state_dict()
+    convert = entry.convert.get(getattr(network, "space", ""))
+    if convert is not None:
+        content = convert(content, network)
     names = _names(entry, network, list(wanted), content)
     matched, missing, misshapen = {}, [], []
     for key, target in wanted.items():
@@ -102,12 +133,11 @@ def match_tensors(
         if problem:
             misshapen.append(f"{name}: {problem}")
         else:
-            matched[key] = tensor.to(target.dtype)
+            matched[key] = tensor
     used = {names.get(key, key) for key in wanted}
     extra = [str(name) for name in content if name not in used]
     if missing or extra or misshapen:
         raise KeyMismatch(_describe(where, entry, network, missing, extra, misshapen))
-    _check_values(matched, where)
     return matched
 
 
@@ -137,12 +167,35 @@ def _mismatch(tensor: Any, target: Tensor) -> str | None:
         return f"expected a tensor, got {type(tensor).__name__}"
     if tensor.shape != target.shape:
         return f"expected {_shape(target)}, got {_shape(tensor)}"
-    if tensor.is_floating_point() != target.is_floating_point():
+    if tensor.dtype != target.dtype:
         return f"expected {target.dtype}, got {tensor.dtype}"
     return None
 
 
-def _check_values(tensors: Mapping[str, Tensor], where: str) -> None:
+def _disentangle(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, copied where training one would change another: tied, expanded, strided.
+
+    Views of different parts of a mapped file stay what they are.
+    """
+    separate = dict(tensors)
+    end = 0
+    for key in sorted(tensors, key=lambda key: tensors[key].data_ptr()):
+        tensor = tensors[key]
+        if not tensor.is_contiguous():
+            separate[key] = tensor.contiguous()
+        elif tensor.data_ptr() < end:
+            separate[key] = tensor.clone()
+        else:
+            end = tensor.data_ptr() + tensor.nbytes
+    return separate
+
+
+def check_values(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Return if all numbers are finite and no variance is negative.
+
+    Raises:
+        CorruptCheckpoint: names the first tensor that is not.
+    """
     for key, tensor in tensors.items():
         if not tensor.is_floating_point():
             continue
@@ -175,8 +228,13 @@ def _describe(
             lines += [f"    {item}" for item in items[:_SHOWN]]
             if len(items) > _SHOWN:
                 lines.append(f"    … and {len(items) - _SHOWN} more")
-    only_classifier = bool(misshapen) and not missing and not extra
-    if only_classifier and all("classifier" in item or "fc" in item for item in misshapen):
+    only_misshapen = bool(misshapen) and not missing and not extra
+    if only_misshapen and all("expected torch." in item for item in misshapen):
+        lines.append(
+            "  Numbers are not converted silently: convert them with `tensor.to(dtype)` and save "
+            "the file again, or build the network in the file's type."
+        )
+    elif only_misshapen and all("classifier" in item or "fc" in item for item in misshapen):
         lines.append(
             "  Only the classifier differs: build with the file's num_classes, then reset."
         )

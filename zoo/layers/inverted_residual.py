@@ -10,19 +10,38 @@ from zoo.layers.conv import ACTIVATIONS, BatchNormSettings, ConvNormAct
 
 
 @dataclass(frozen=True)
+class GatePlan:
+    """Squeeze-and-excite, every number decided; `activation` and `gate` are activation names.
+
+    `before_activation` puts it between the depthwise norm and the activation behind it.
+    """
+
+    channels: int
+    activation: str = "relu"
+    gate: str = "hsigmoid"
+    before_activation: bool = False
+
+
+@dataclass(frozen=True)
 class BlockPlan:
     """One inverted residual, every number decided.
 
     `hidden_channels` None leaves the widening convolution out (a depthwise
-    separable block); `squeeze_channels` 0 leaves squeeze-and-excite out.
+    separable block); `gate` None leaves squeeze-and-excite out; `residual`
+    False leaves the addition out even where shapes agree. Several kernel sizes
+    make a mixed convolution; `expand_splits` and `project_splits` are the parts
+    of the widening and the narrowing convolution.
     """
 
     out_channels: int
-    kernel_size: int
+    kernel_size: int | tuple[int, ...]
     stride: int
     activation: str
     hidden_channels: int | None = None
-    squeeze_channels: int = 0
+    gate: GatePlan | None = None
+    residual: bool = True
+    expand_splits: int = 1
+    project_splits: int = 1
 
 
 class InvertedResidual(nn.Module):
@@ -34,6 +53,7 @@ class InvertedResidual(nn.Module):
 
     Args:
         drop_path: Probability of leaving the block out of a training sample (stochastic depth).
+        same_padding: See `ConvNormAct`.
 
     Shapes:
         images: (batch, in_channels, height, width)
@@ -41,14 +61,24 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, plan: BlockPlan, *, norm: BatchNormSettings, drop_path: float = 0.0
+        self,
+        in_channels: int,
+        plan: BlockPlan,
+        *,
+        norm: BatchNormSettings,
+        drop_path: float = 0.0,
+        same_padding: bool = False,
     ) -> None:
         super().__init__()
         hidden = plan.hidden_channels or in_channels
-        self.residual = plan.stride == 1 and in_channels == plan.out_channels
+        self.residual = plan.residual and plan.stride == 1 and in_channels == plan.out_channels
         self.expand: nn.Module = nn.Identity()
         if plan.hidden_channels is not None:
-            self.expand = ConvNormAct(in_channels, hidden, 1, norm=norm, activation=plan.activation)
+            kernel = _pointwise_kernel(plan.expand_splits)
+            self.expand = ConvNormAct(
+                in_channels, hidden, kernel, norm=norm, activation=plan.activation
+            )
+        gate_first = plan.gate is not None and plan.gate.before_activation
         self.depthwise = ConvNormAct(
             hidden,
             hidden,
@@ -56,29 +86,39 @@ class InvertedResidual(nn.Module):
             norm=norm,
             stride=plan.stride,
             groups=hidden,
-            activation=plan.activation,
+            activation=None if gate_first else plan.activation,
+            same_padding=same_padding,
         )
-        self.squeeze_excite = make_squeeze_excite(hidden, plan.squeeze_channels)
-        self.project = ConvNormAct(hidden, plan.out_channels, 1, norm=norm)
+        self.squeeze_excite = make_squeeze_excite(hidden, plan.gate)
+        self.gated_act: nn.Module = nn.Identity()
+        if gate_first:
+            self.gated_act = ACTIVATIONS[plan.activation](inplace=True)
+        kernel = _pointwise_kernel(plan.project_splits)
+        self.project = ConvNormAct(hidden, plan.out_channels, kernel, norm=norm)
         self.drop_path = make_drop_path(drop_path if self.residual else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.squeeze_excite(self.depthwise(self.expand(x))))
+        out = self.gated_act(self.squeeze_excite(self.depthwise(self.expand(x))))
+        out = self.project(out)
         return x + self.drop_path(out) if self.residual else out
 
 
-def make_squeeze_excite(channels: int, squeeze_channels: int) -> nn.Module:
-    """Return timm's layer with a hard-sigmoid gate, or an identity for 0 channels."""
-    if not squeeze_channels:
+def _pointwise_kernel(splits: int) -> int | tuple[int, ...]:
+    return 1 if splits == 1 else (1,) * splits
+
+
+def make_squeeze_excite(channels: int, plan: GatePlan | None) -> nn.Module:
+    """Return timm's squeeze-and-excite layer, or an identity where there is none."""
+    if plan is None:
         return nn.Identity()
     # Imported where it is needed: importing timm costs more than importing torch.
     from timm.layers.squeeze_excite import SqueezeExcite
 
     return SqueezeExcite(
         channels,
-        rd_channels=squeeze_channels,
-        act_layer=ACTIVATIONS["relu"],
-        gate_layer=nn.Hardsigmoid,
+        rd_channels=plan.channels,
+        act_layer=ACTIVATIONS[plan.activation],
+        gate_layer=ACTIVATIONS[plan.gate],
     )
 
 

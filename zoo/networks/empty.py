@@ -8,6 +8,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.tensor}
+# What some initialisers do without asking for the mode; slow on meta tensors, and for nothing.
+_FILLERS = {torch.Tensor.fill_, torch.Tensor.zero_}
 
 
 class EmptyParameters(TorchFunctionMode):
@@ -23,4 +25,6 @@ class EmptyParameters(TorchFunctionMode):
             kwargs["device"] = kwargs.get("device") or "meta"
         elif getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
+        elif func in _FILLERS and args[0].is_meta:
+            return args[0]
         return func(*args, **kwargs)

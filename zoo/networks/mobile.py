@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.layers.conv import ACTIVATIONS, BatchNormSettings, ConvNormAct
 from zoo.layers.inverted_residual import BlockPlan, InvertedResidual
@@ -31,16 +31,17 @@ class MobilePlan:
     """A whole mobile network, every number decided; a space turns choices into this.
 
     A stage is a list of inverted residuals, or one plain convolution.
-    `final` stands between the last stage and the pooling, `hidden` is a
-    linear layer (channels, activation) between pooling and classifier.
+    `final` stands between the last stage and the pooling, `hidden` is a linear
+    layer (channels, activation, whether it has a bias) between pooling and classifier.
     """
 
     stem: ConvPlan
     stages: tuple[tuple[BlockPlan | ConvPlan, ...], ...]
     final: ConvPlan | None = None
-    hidden: tuple[int, str] | None = None
+    hidden: tuple[int, str, bool] | None = None
     norm: BatchNormSettings = field(default_factory=BatchNormSettings)
     drop_path: float = 0.0
+    same_padding: bool = False
 
 
 class MobileNetwork(Network):
@@ -53,7 +54,7 @@ class MobileNetwork(Network):
         self, plan: MobilePlan, *, num_classes: int, in_chans: int, dropout: float
     ) -> None:
         super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
-        self.stem = _make_conv(in_chans, plan.stem, plan.norm)
+        self.stem = _make_conv(in_chans, plan.stem, plan)
         channels, reduction = plan.stem.out_channels, plan.stem.stride
         shapes: list[tuple[int, int]] = []
         depth, total = 0, sum(map(len, plan.stages))
@@ -70,7 +71,7 @@ class MobileNetwork(Network):
         self.feature_info = describe_features(shapes, (plan.stem.out_channels, plan.stem.stride))
         self.final: nn.Module = nn.Identity()
         if plan.final:
-            self.final = _make_conv(channels, plan.final, plan.norm)
+            self.final = _make_conv(channels, plan.final, plan)
             channels = plan.final.out_channels
         self.num_features = channels
         self.hidden: nn.Module = nn.Identity()
@@ -85,23 +86,24 @@ class MobileNetwork(Network):
 class Hidden(nn.Module):
     """Linear layer and activation between pooling and classifier; `fc` is a checkpoint key."""
 
-    def __init__(self, in_features: int, out_features: int, activation: str) -> None:
+    def __init__(self, in_features: int, out_features: int, activation: str, bias: bool) -> None:
         super().__init__()
-        self.fc = nn.Linear(in_features, out_features)
+        self.fc = nn.Linear(in_features, out_features, bias=bias)
         self.act = ACTIVATIONS[activation](inplace=True)
 
-    def forward(self, pooled):
+    def forward(self, pooled: Tensor) -> Tensor:
         return self.act(self.fc(pooled))
 
 
-def _make_conv(in_channels: int, plan: ConvPlan, norm: BatchNormSettings) -> ConvNormAct:
+def _make_conv(in_channels: int, conv: ConvPlan, plan: MobilePlan) -> ConvNormAct:
     return ConvNormAct(
         in_channels,
-        plan.out_channels,
-        plan.kernel_size,
-        norm=norm,
-        stride=plan.stride,
-        activation=plan.activation,
+        conv.out_channels,
+        conv.kernel_size,
+        norm=plan.norm,
+        stride=conv.stride,
+        activation=conv.activation,
+        same_padding=plan.same_padding,
     )
 
 
@@ -109,5 +111,11 @@ def _make_block(
     in_channels: int, block: BlockPlan | ConvPlan, plan: MobilePlan, drop_path: float
 ) -> nn.Module:
     if isinstance(block, ConvPlan):
-        return _make_conv(in_channels, block, plan.norm)
-    return InvertedResidual(in_channels, block, norm=plan.norm, drop_path=drop_path)
+        return _make_conv(in_channels, block, plan)
+    return InvertedResidual(
+        in_channels,
+        block,
+        norm=plan.norm,
+        drop_path=drop_path,
+        same_padding=plan.same_padding,
+    )

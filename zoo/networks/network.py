@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,14 +43,14 @@ class Network(nn.Module):
         self.architecture: dict[str, Any] = {}
         self.architecture_hash = ""
         self.preprocessing: Any = None
-        self.labels: tuple[str, ...] = ()
+        self.labels: tuple[str, ...] | str = ()
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Return the last feature map: (batch, num_features, height, width)."""
         features = self.stem(images)
         for stage in self.stages:
             if self.gradient_checkpointing and self.training:
-                features = checkpoint(stage, features, use_reentrant=False)
+                features = run_checkpointed(stage, features)
             else:
                 features = stage(features)
         return self.final(features)
@@ -84,6 +85,9 @@ class Network(nn.Module):
 
         Args:
             out_indices: Entries of `feature_info` to return; None for all, negative from the end.
+
+        Raises:
+            InvalidArgument: `out_indices` is no list of indices of feature maps.
         """
         return FeatureBackbone(self, out_indices)
 
@@ -97,7 +101,7 @@ class Network(nn.Module):
             "stem": r"^stem",
             "blocks": [
                 (r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)", None),
-                (r"^(final|hidden)", (99999,)),
+                (r"^(?:final|hidden)", (99999,)),
             ],
         }
 
@@ -118,11 +122,16 @@ class FeatureBackbone(nn.Module):
         super().__init__()
         available = network.feature_info
         indices = range(len(available)) if out_indices is None else out_indices
-        for index in indices:
-            if not -len(available) <= index < len(available):
-                raise InvalidArgument(
-                    f"out_indices: {index} is outside the {len(available)} feature maps"
-                )
+        valid = range(-len(available), len(available))
+        if (
+            not isinstance(indices, Sequence)
+            or not indices
+            or any(type(index) is not int or index not in valid for index in indices)
+        ):
+            raise InvalidArgument(
+                f"out_indices={out_indices!r}: expected a list of integers from {valid.start} to "
+                f"{valid.stop - 1}, because the network has {len(available)} feature maps"
+            )
         self.feature_info = [available[index] for index in indices]
         self.taps = [int(info["stage"]) for info in self.feature_info]
         self.stem = network.stem
@@ -135,6 +144,30 @@ class FeatureBackbone(nn.Module):
             features = stage(features)
             by_stage[index] = features
         return [by_stage[tap] for tap in self.taps]
+
+
+def run_checkpointed(module: nn.Module, x: Tensor) -> Tensor:
+    """Return `module(x)`, computed again in the backward pass instead of keeping activations."""
+    return checkpoint(
+        module,
+        x,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _keep_statistics(module)),
+    )
+
+
+@contextmanager
+def _keep_statistics(module: nn.Module) -> Iterator[None]:
+    # The second run sees the same batch and must not move the running statistics again.
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 def make_classifier(in_features: int, num_classes: int) -> nn.Module:

@@ -8,9 +8,11 @@ trainable.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Annotated, Any, ClassVar
@@ -18,6 +20,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from zoo.diagram import Diagram, Table
 from zoo.errors import InvalidArchitecture, InvalidArgument, suggest
 from zoo.loading import load_searched_model
 from zoo.manifest import find_records
@@ -37,7 +40,8 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     num_classes: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
     in_chans: Annotated[int, Meta(ge=1, le=4096)] = 3
 
-    # Settings that leave the searched body as it is; `architecture_hash` passes over them.
+    # Settings that leave the body of a given architecture as it is, such as the range it was
+    # chosen from; `architecture_hash` passes over them. Subclasses add theirs.
     adaptable: ClassVar[frozenset[str]] = frozenset(
         {"num_classes", "in_chans", "dropout", "drop_path"}
     )
@@ -51,6 +55,10 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise InvalidArgument(
                     f"{type(self).__name__}: setting {field.name}={value!r}: {error}"
                 ) from None
+            if not _is_finite(checked):
+                raise InvalidArgument(
+                    f"{type(self).__name__}: setting {field.name}={value!r}: not a finite number"
+                )
             msgspec.structs.force_setattr(self, field.name, checked)
 
     @classmethod
@@ -142,7 +150,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         self.check(architecture)
         network = self.build_network(architecture)
         network.space = type(self).__name__
-        network.architecture = architecture
+        network.architecture = copy.deepcopy(architecture)
         network.architecture_hash = self.architecture_hash(architecture)
         return network
 
@@ -161,7 +169,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if architecture is None:
             try:
                 architecture = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InvalidArchitecture(
                     f"{type(self).__name__}: cannot decode {text[:80]!r}: {error}"
                 ) from None
@@ -180,17 +188,21 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         raise NotImplementedError
 
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return what the architecture looks like; a table of its choices where nothing better."""
+        self.check(architecture)
+        rows = tuple((name, _canonical_json(value)) for name, value in architecture.items())
+        return [Table(type(self).__name__, ("choice", "value"), rows)]
+
     def architecture_hash(self, architecture: Architecture) -> str:
         """Return 64 hex digits that name this network body on every machine and version.
 
         Covers the space, the choices, and the settings that shape the body and
-        differ from their defaults; not the number of classes or input channels.
+        differ from their defaults; not the number of classes or input channels, nor
+        what else there was to choose.
         """
-        settings = {
-            field.name: getattr(self, field.name)
-            for field in msgspec.structs.fields(type(self))
-            if field.name not in self.adaptable and getattr(self, field.name) != field.default
-        }
+        self.check(architecture)
+        settings = _unusual_fields(self, passed_over=self.adaptable)
         body = {"space": type(self).__name__, "settings": settings, "choices": architecture}
         return hashlib.sha256(_canonical_json(body).encode()).hexdigest()
 
@@ -209,6 +221,25 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def _choices_of(space: SearchSpace) -> dict[str, Choice]:
     # Declared once per space object: a search asks for the choices thousands of times.
     return space.choices()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _unusual_fields(record: msgspec.Struct, passed_over: frozenset[str]) -> dict[str, Any]:
+    # Only what differs from the default, so that a new setting leaves old hashes alone.
+    fields = {}
+    for field in msgspec.structs.fields(type(record)):
+        value = getattr(record, field.name)
+        if field.name in passed_over or value == field.default:
+            continue
+        fields[field.name] = (
+            _unusual_fields(value, frozenset()) if isinstance(value, msgspec.Struct) else value
+        )
+    return fields
 
 
 def _canonical_json(value: Any) -> str:

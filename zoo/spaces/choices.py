@@ -6,11 +6,14 @@ A choice knows its options; `size`, `sample`, `mutate`, `neighbours` and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from random import Random
 from typing import Any, Protocol
 
 import msgspec
+
+from zoo.errors import InvalidArgument
 
 
 class Choice(Protocol):
@@ -26,6 +29,9 @@ class OneOf(msgspec.Struct, frozen=True):
     """Exactly one of `options`."""
 
     options: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        _check_options("options", self.options)
 
     def size(self) -> int:
         return len(self.options)
@@ -49,6 +55,10 @@ class Stage(msgspec.Struct, frozen=True):
 
     options: tuple[str, ...]
     depths: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_options("options", self.options)
+        _check_options("depths", self.depths)
 
     def size(self) -> int:
         return sum(len(self.options) ** depth for depth in self.depths)
@@ -79,6 +89,77 @@ class Stage(msgspec.Struct, frozen=True):
             if not _is_option(block, self.options):
                 return f"block {position}: {block!r} is not one of {', '.join(self.options)}"
         return None
+
+
+def _check_options(what: str, values: tuple[Any, ...]) -> None:
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated or not values:
+        raise InvalidArgument(
+            f"the {what} of a choice: expected at least one, each once, "
+            f"got {', '.join(map(repr, repeated)) + ' again' if repeated else 'none'}"
+        )
+
+
+class Subset(msgspec.Struct, frozen=True):
+    """A sorted list of some of `options`, at least `least` of them."""
+
+    options: tuple[int, ...]
+    least: int = 0
+
+    def size(self) -> int:
+        count = len(self.options)
+        return sum(math.comb(count, taken) for taken in range(self.least, count + 1))
+
+    def sample(self, rng: Random) -> list[int]:
+        """Draw uniformly from all legal subsets."""
+        while True:
+            drawn = [option for option in self.options if rng.random() < 0.5]
+            if len(drawn) >= self.least:
+                return drawn
+
+    def neighbours(self, value: list[int]) -> Iterator[list[int]]:
+        """Yield lists with one option more or one less."""
+        for option in self.options:
+            if option not in value:
+                yield sorted([*value, option])
+            elif len(value) > self.least:
+                yield [kept for kept in value if kept != option]
+
+    def problem(self, value: Any) -> str | None:
+        """Return why `value` is illegal, or None."""
+        if not isinstance(value, list):
+            return f"{value!r} is not a list"
+        for item in value:
+            if not _is_option(item, self.options):
+                return f"{item!r} is not one of {', '.join(map(str, self.options))}"
+        if value != sorted(set(value)):
+            return f"{value!r} is not sorted without repetition"
+        if len(value) < self.least:
+            return f"{value!r} has fewer than {self.least} entries"
+        return None
+
+
+class Flags(msgspec.Struct, frozen=True):
+    """A text of `length` zeros and ones, such as `"0110"`."""
+
+    length: int
+
+    def size(self) -> int:
+        return 2**self.length
+
+    def sample(self, rng: Random) -> str:
+        return "".join(rng.choice("01") for _ in range(self.length))
+
+    def neighbours(self, value: str) -> Iterator[str]:
+        """Yield texts with one digit changed."""
+        for position, digit in enumerate(value):
+            yield value[:position] + ("1" if digit == "0" else "0") + value[position + 1 :]
+
+    def problem(self, value: Any) -> str | None:
+        """Return why `value` is illegal, or None."""
+        if isinstance(value, str) and len(value) == self.length and set(value) <= {"0", "1"}:
+            return None
+        return f"{value!r} is not a text of {self.length} zeros and ones"
 
 
 def _is_option(value: Any, options: tuple[Any, ...]) -> bool:

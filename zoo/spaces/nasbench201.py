@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from zoo.diagram import Diagram, Graph
 from zoo.errors import InvalidArchitecture
 from zoo.networks.nasbench201 import NasBench201Network
 from zoo.spaces.base import Architecture, SearchSpace
@@ -61,23 +62,46 @@ class NasBench201(SearchSpace, frozen=True, kw_only=True):
         return "+".join(nodes)
 
     def read_notation(self, text: str) -> Architecture | None:
-        if not text.strip().startswith("|"):
+        """Return the architecture of the benchmark's string, which names each edge once, in order.
+
+        Raises:
+            InvalidArchitecture: the string starts like one and is none.
+        """
+        text = text.strip()
+        if not text.startswith("|"):
             return None
         architecture: Architecture = {}
-        for node, part in enumerate(text.strip().split("+"), start=1):
+        for node, part in enumerate(text.split("+"), start=1):
             for operator, source in _EDGE_PATTERN.findall(part):
                 architecture[_choice_name((int(source), node))] = operator
+        if self.write_notation(architecture) != text:
+            raise InvalidArchitecture(
+                f"NasBench201: cannot read {text[:200]!r}; expected a string such as "
+                f"{self.write_notation(architecture)!r}"
+            )
         return architecture
+
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return the cell as a graph of four nodes; edges that carry nothing are left out."""
+        self.check(architecture)
+        graph = Graph("cell")
+        for node, label in enumerate(("input", "node 1", "node 2", "output")):
+            graph.add_state(str(node), label)
+        for source, target in EDGES:
+            operator = architecture[_choice_name((source, target))]
+            if operator != "none":
+                graph.add_operator(operator, str(source), str(target))
+        return [graph]
 
     def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
         """Return the architecture of NNI's labels `cell/0_1` … `cell/2_3`."""
         converted: Architecture = {}
         for label, operator in architecture.items():
-            match = re.fullmatch(r"(?:cell/)?(\d)_(\d)", label)
+            match = re.fullmatch(r"(?:cell/)?(\d)_(\d)", str(label))
             if not match:
                 raise InvalidArchitecture(f"NasBench201: {label!r} is not an NNI label of a cell")
             name = _choice_name((int(match[1]), int(match[2])))
-            converted[name] = _NNI_OPERATORS.get(operator, operator)
+            converted[name] = _NNI_OPERATORS.get(str(operator), operator)
         self.check(converted)
         return converted
 

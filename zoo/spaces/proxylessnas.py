@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
@@ -24,6 +24,7 @@ STRIDES = (2, 2, 2, 1, 2, 1)
 MAX_DEPTHS = (4, 4, 4, 4, 4, 1)
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
 
 
 class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
@@ -45,14 +46,20 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
 
     widths: tuple[PositiveInt, ...] = (32, 16, 32, 40, 80, 96, 192, 320)
     feature_mix: PositiveInt | None = 1280
-    kernel_sizes: tuple[PositiveInt, ...] = (3, 5, 7)
-    expand_ratios: tuple[Annotated[float, Meta(gt=0)], ...] = (3, 6)
+    kernel_sizes: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (3, 5, 7)
+    expand_ratios: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (3, 6)
     max_depths: tuple[PositiveInt, ...] = MAX_DEPTHS
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     drop_path: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     bn_eps: Annotated[float, Meta(gt=0)] = 1e-3
     bn_momentum: Annotated[float, Meta(ge=0, le=1)] = 0.1
     folded_batch_norm: bool = False
+
+    adaptable: ClassVar[frozenset[str]] = SearchSpace.adaptable | {
+        "kernel_sizes",
+        "expand_ratios",
+        "max_depths",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +82,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
         for index, stride in enumerate(STRIDES):
             blocks = []
             for position, label in enumerate(architecture[f"s{index + 2}"]):
-                kernel_size, ratio, _ = read_label(label)
+                kernel_size, ratio = read_label(label)[:2]
                 assert ratio is not None
                 hidden = round(width * ratio)
                 width = self.widths[index + 2]
@@ -100,7 +107,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
         for name, most in zip(self.choices(), self.max_depths, strict=True):
             if most == 1:
                 labels.setdefault(f"{name}_depth", 1)  # NNI leaves out what is no choice
-            depth = take_label(labels, f"{name}_depth", "ProxylessNAS")
+            depth = take_label(labels, f"{name}_depth", "ProxylessNAS", int)
             converted[name] = [
                 take_label(labels, f"{name}_i{index}", "ProxylessNAS") for index in range(depth)
             ]

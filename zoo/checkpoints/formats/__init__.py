@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from zoo.checkpoints.formats import autodl, mit_int8, nni, proxylessnas, timm, torchvision
+from zoo.checkpoints.formats import (
+    anglenas,
+    autodl,
+    autoformer,
+    darts,
+    dli14,
+    fairnas,
+    mit,
+    mit_int8,
+    mmrazor,
+    nasbench_pytorch,
+    nasnet,
+    nni,
+    pytorchcv,
+    spos,
+    timm,
+    torchvision,
+)
+from zoo.checkpoints.formats.cell_keys import CELL_SPACES
 from zoo.checkpoints.formats.format import Format
 
 NATIVE = Format(
     name="native",
-    signature=r"^stages\.\d+\.\d+\.",
+    signature=r"^stages\.\d+\.",
     names={"*": lambda keys, _: {key: key for key in keys}},
+    convert=dict.fromkeys(CELL_SPACES, darts.set_auxiliary_aside),
 )
 
 FORMATS: dict[str, Format] = {
@@ -17,9 +36,23 @@ FORMATS: dict[str, Format] = {
         NATIVE,
         timm.TIMM,
         torchvision.TORCHVISION,
-        proxylessnas.PROXYLESSNAS,
+        torchvision.TORCHVISION_EFFICIENTNET,
+        torchvision.TORCHVISION_MNASNET,
+        mit.MIT,
         mit_int8.MIT_INT8,
+        fairnas.FAIRNAS,
+        anglenas.ANGLENAS,
+        dli14.DLI14,
+        pytorchcv.PYTORCHCV,
         autodl.AUTODL,
+        spos.SPOS,
+        spos.DSNAS,
+        nasbench_pytorch.NASBENCH_PYTORCH,
+        autoformer.AUTOFORMER,
+        autoformer.PRENAS,
+        darts.DARTS,
+        nasnet.NASNET,
+        mmrazor.MMRAZOR,
         nni.NNI,
     )
 }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 # Given all keys of a network and of a file, return the file's key for each of the network's.
 Names = Callable[[Sequence[str], Collection[str]], dict[str, str]]
+# Given the tensors of a file and the network to fill, return tensors that correspond one to one.
+Convert = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Format:
         names: For each space, the function from the network's keys to the file's; `"*"` for all.
         as_linear: Keys of the network whose tensor the file keeps as a 1×1 convolution.
         decode: Turns the content of a file that is no state dict into one.
+        convert: For each space that needs it, what happens to the tensors before keys are
+            compared: slicing a supernet, splitting a tensor, dropping what only training used.
+            It drops no key that it does not know, and returns views where it can.
     """
 
     name: str
@@ -29,6 +34,7 @@ class Format:
     names: Mapping[str, Names]
     as_linear: tuple[str, ...] = ()
     decode: Callable[[Any], dict[str, Tensor]] | None = None
+    convert: Mapping[str, Convert] = field(default_factory=dict)
 
     def names_for(self, space: str) -> Names | None:
         """Return the key function of a space, or None where the format does not know it."""

@@ -1,7 +1,8 @@
-"""The authors' ProxylessNAS files.
+"""MIT HAN Lab's files: ProxylessNAS, Once-for-All and MCUNet name their layers alike.
 
-Source: mit-han-lab/proxylessnas at bf58b5c, `proxyless_nas/nas_modules.py`. Blocks
-that the search replaced by an identity keep their number and own no keys, so a
+Source: mit-han-lab/proxylessnas at bf58b5c, `proxyless_nas/nas_modules.py`;
+mit-han-lab/once-for-all at f03b267, `ofa/imagenet_classification/networks`. Blocks
+that a search replaced by an identity keep their number and own no keys, so a
 file's numbers have holes; which ones is not part of the architecture.
 """
 
@@ -18,22 +19,39 @@ _PARTS = {
     "depthwise": "depth_conv",
     "project": "point_linear",
 }
-_TOP = {"stem": "first_conv", "final": "feature_mix_layer", "classifier": "classifier.linear"}
-_BLOCK = re.compile(r"^blocks\.(\d+)\.mobile_inverted_conv\.")
+_GATE = {"fc1": "reduce", "fc2": "expand"}
+_TOP = {
+    "stem": "first_conv",
+    # One of the two: ProxylessNAS pools behind this layer, MobileNetV3 before it.
+    "final": "feature_mix_layer",
+    "hidden.fc": "feature_mix_layer.conv",
+    "classifier": "classifier.linear",
+}
+# Once-for-All renamed the middle part; its code reads both.
+_BLOCK = re.compile(r"^blocks\.(\d+)\.(mobile_inverted_conv|conv)\.")
 
 
 def _names(keys: Sequence[str], file_keys: Collection[str]) -> dict[str, str]:
-    numbers = sorted({int(match[1]) for key in file_keys if (match := _BLOCK.match(key))})
+    matches = [match for key in file_keys if (match := _BLOCK.match(key))]
+    numbers = sorted({int(match[1]) for match in matches})
+    inside = matches[0][2] if matches else "conv"
 
     def block_name(key: BlockKey) -> str:
+        if not key.part:
+            return f"final_expand_layer.{key.leaf}"
         number = numbers[key.flat] if key.flat < len(numbers) else f"<{key.flat}th of them>"
-        return f"blocks.{number}.mobile_inverted_conv.{_PARTS[key.part]}.{key.leaf}"
+        place = f"blocks.{number}.{inside}"
+        if key.part == "squeeze_excite":
+            module, _, leaf = key.leaf.partition(".")
+            return f"{place}.depth_conv.se.fc.{_GATE[module]}.{leaf}"
+        return f"{place}.{_PARTS[key.part]}.{key.leaf}"
 
     return rename(keys, _TOP, block_name)
 
 
-PROXYLESSNAS = Format(
-    name="proxylessnas",
-    signature=_BLOCK.pattern,
-    names={"ProxylessNAS": _names},
+MIT = Format(
+    name="mit",
+    signature=_BLOCK.pattern + "depth_conv",
+    names={"ProxylessNAS": _names, "MobileNetV3Space": _names},
+    as_linear=("hidden.fc.weight",),
 )

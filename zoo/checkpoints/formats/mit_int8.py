@@ -57,6 +57,8 @@ def _dequantise(params: Mapping[str, Any]) -> dict[str, Tensor]:
     bias = torch.as_tensor(params["bias"])
     if weight.dtype != torch.int8 or scales.shape != weight.shape[:1]:
         raise ValueError(f"weight {weight.dtype} {tuple(weight.shape)}, scales {scales.shape}")
+    if not (weight.is_contiguous() and bias.is_contiguous()):
+        raise ValueError(f"weight {tuple(weight.shape)} is larger than what is stored of it")
     return {
         "weight": weight.float() * scales.view(-1, *[1] * (weight.dim() - 1)),
         "bias": (bias.double() * params["x_scale"] * scales.double()).float(),

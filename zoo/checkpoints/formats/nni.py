@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from zoo.checkpoints.formats.autodl import cell_places, substitute
+from zoo.checkpoints.formats.autoformer import cut_nni
+from zoo.checkpoints.formats.autoformer import nni_names as autoformer_names
+from zoo.checkpoints.formats.cell_keys import CELL_SPACES
+from zoo.checkpoints.formats.darts import nni_names as cell_names
+from zoo.checkpoints.formats.darts import set_auxiliary_aside
 from zoo.checkpoints.formats.format import Format
 from zoo.checkpoints.formats.mobile_keys import BlockKey, gate_leaf, rename
+from zoo.checkpoints.formats.nasbench_pytorch import drop_unused_projections
+from zoo.checkpoints.formats.nasbench_pytorch import nni_names as nasbench101_names
+from zoo.checkpoints.formats.spos import spos_names
 
 _MODULE_OFFSETS = {"conv": 0, "bn": 1}
 
@@ -95,11 +103,24 @@ def _nasbench201(keys: Sequence[str], file_keys: Collection[str]) -> dict[str, s
 NNI = Format(
     name="nni",
     signature=r"^blocks\.\d+(\.\d+)?\.[03]\.weight$"
-    r"|^cells\.\d+\.layers\.\d\.\d\.op\.1\.weight$|^lastact\.0\.weight$",
+    r"|^cells\.\d+\.layers\.\d\.\d\.op\.1\.weight$|^lastact\.0\.weight$"
+    r"|^features\.\d+\.branch_main\.0\.weight$"
+    r"|^features\.\d+\.projections\.\d+\.conv_bn_relu\.0\.weight$"
+    r"|^blocks\.(blocks\.)?\d+\.attn\.q\.weight$"
+    r"|^stages\.\d+\.\d+\.preprocessor\.pre1\.1\.weight$",
     names={
+        **dict.fromkeys(CELL_SPACES, cell_names),
+        "AutoformerSpace": autoformer_names,
         "ProxylessNAS": _proxylessnas,
         "MobileNetV3Space": _mobilenetv3,
+        "NasBench101": nasbench101_names,
         "NasBench201": _nasbench201,
+        "ShuffleNetSpace": spos_names,
     },
     as_linear=("hidden.fc.weight",),
+    convert={
+        **dict.fromkeys(CELL_SPACES, set_auxiliary_aside),
+        "AutoformerSpace": cut_nni,
+        "NasBench101": drop_unused_projections,
+    },
 )

@@ -1,0 +1,50 @@
+"""What a measurement was made with: versions, hardware, date."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "timm", "safetensors", "huggingface_hub", "accelerate", "numpy")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, processor, usable cores and today's date."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def write_result(path: Path | None, result: dict[str, Any]) -> None:
+    """Print a result as JSON; write it with the environment if a path is given."""
+    text = json.dumps({**result, "environment": describe_environment()}, indent=2)
+    print(text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", "utf-8")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

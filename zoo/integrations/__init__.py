@@ -1,0 +1,1 @@
+"""The zoo's models under the names that other libraries use."""

@@ -1,0 +1,106 @@
+"""The ImageNet skeleton of NASNet, PNASNet and AmoebaNet, in which their weights live."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zoo.layers.cell_modules import OperatorStyle
+from zoo.networks.cells import Cell, CellNetwork, CellPlace, CellPlan, Newest, Pair
+from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
+
+
+class NASNetNetwork(CellNetwork):
+    """Convolution, two reducing stem cells, three stages of cells, ReLU, pooling, classifier.
+
+    Source: NASNet, figure 2, https://arxiv.org/abs/1707.07012; PNAS, section 3,
+    https://arxiv.org/abs/1712.00559; code tensorflow/models
+    `research/slim/nets/nasnet`. `stem` and `stages.S.I` are checkpoint keys: stage 0 is
+    the first stem cell, stage 1 starts with the second, stages 2 and 3 with a reducing cell.
+
+    Args:
+        width: Filters of a node in the first stage; the stem cells have a quarter and a half.
+        num_cells: Cells of the three stages; see `extra_reductions`.
+        stem_channels: Filters of the first convolution.
+        extra_reductions: Reducing cells come in addition to `num_cells` (NASNet); otherwise
+            they are the first of their stage (PNASNet).
+        skip_reduction_input: The cell behind a reducing cell reads, as its older input, what
+            the reducing cell read as its own (the large NASNet).
+        drop_path: Probability of leaving an edge out in the last cell; earlier cells have less.
+    """
+
+    def __init__(
+        self,
+        normal: CellPlan,
+        reduce: CellPlan,
+        *,
+        width: int,
+        num_cells: int,
+        stem_channels: int,
+        extra_reductions: bool,
+        skip_reduction_input: bool,
+        style: OperatorStyle,
+        drop_path: float,
+        num_classes: int,
+        in_chans: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
+        self.style = style
+        self.stem = ValidStem(in_chans, stem_channels, style)
+        stages = _place_cells(width, num_cells, extra_reductions)
+        total, count = sum(map(len, stages)), 0
+        channels, halve_older = (stem_channels, stem_channels), False
+        self.stages = nn.ModuleList()
+        shapes: list[tuple[int, int]] = []
+        for number, widths_and_strides in enumerate(stages):
+            stage = nn.Sequential()
+            for cell_width, stride in widths_and_strides:
+                count += 1
+                keep_older = skip_reduction_input and stride == 2 and number > 1
+                place = CellPlace(
+                    channels,
+                    cell_width,
+                    stride,
+                    halve_older=halve_older,
+                    raw_older=number == 0,
+                    keep_older=keep_older,
+                    drop_path=drop_path * count / total,
+                )
+                cell = Cell(reduce if stride == 2 else normal, place, style)
+                stage.append(cell)
+                channels = (channels[0] if keep_older else channels[1], cell.out_channels)
+                halve_older = stride == 2
+            self.stages.append(stage)
+            shapes.append((channels[1], 4 * 2**number))
+        self.auxiliary_place = (2, len(stages[2]) - 1, shapes[2][0], 3)
+        self.feature_info = describe_features(shapes, (stem_channels, 2))
+        self.final = nn.Sequential(Newest(), nn.ReLU())
+        self.hidden = nn.Identity()
+        self.num_features = self.head_hidden_size = channels[1]
+        initialize_conv_net(self)
+        self.classifier = make_classifier(channels[1], num_classes)
+
+
+def _place_cells(width: int, num_cells: int, extra_reductions: bool) -> list[list[tuple[int, int]]]:
+    """Return (width, stride) of every cell of the four stages."""
+    stages = [[(max(2, width // 4), 2)], [(max(2, width // 2), 2)], [], []]
+    for stage in range(3):
+        cells = [(width * 2**stage, 1)] * ((stage + 1) * num_cells // 3 - stage * num_cells // 3)
+        if stage > 0:
+            first = (width * 2**stage, 2)
+            cells = [first, *cells] if extra_reductions else [first, *cells[1:]]
+        stages[stage + 1] += cells
+    return stages
+
+
+class ValidStem(nn.Module):
+    """Convolution of stride 2 without padding, BatchNorm; `conv`, `bn` are checkpoint keys."""
+
+    def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, 2, bias=False)
+        self.bn = style.norm.make(out_channels)
+
+    def forward(self, images: Tensor) -> Pair:
+        out = self.bn(self.conv(images))
+        return out, out

@@ -1,0 +1,127 @@
+"""The skeleton of DARTS and of NDS: stem, three stages of cells, pooling, classifier."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zoo.layers.cell_modules import OperatorStyle
+from zoo.networks.cells import Cell, CellNetwork, CellPlace, CellPlan, Newest, Pair
+from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
+
+
+class NDSNetwork(CellNetwork):
+    """Cells in three stages; the first cell of the last two halves the size and doubles the width.
+
+    Source: DARTS, https://arxiv.org/abs/1806.09055, code quark0/darts at f276dd3,
+    `cnn/model.py`; NDS, https://arxiv.org/abs/1905.13214. `stem`, `stages.S.I` are
+    checkpoint keys; for ImageNet stage 0 is the third convolution of the stem.
+
+    Args:
+        width: C of the papers: channels of a node in the first stage.
+        num_cells: N of the papers, all three stages together.
+        imagenet: The stem halves the size three times; otherwise it keeps it.
+        drop_path: Probability of leaving an edge out of a training sample, the same everywhere.
+    """
+
+    def __init__(
+        self,
+        normal: CellPlan,
+        reduce: CellPlan,
+        *,
+        width: int,
+        num_cells: int,
+        imagenet: bool,
+        style: OperatorStyle,
+        drop_path: float,
+        num_classes: int,
+        in_chans: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
+        self.style = style
+        self.stages = nn.ModuleList()
+        shapes: list[tuple[int, int]] = []
+        if imagenet:
+            self.stem = ImageNetStem(in_chans, width, style)
+            self.stages.append(nn.Sequential(ImageNetStemTail(width, style)))
+            stem_shape, channels, reduction = (width, 4), (width, width), 8
+            shapes.append((width, 8))
+        else:
+            self.stem = CifarStem(in_chans, 3 * width, style)
+            stem_shape, channels, reduction = (3 * width, 1), (3 * width, 3 * width), 1
+        halve_older = imagenet
+        for stage in range(3):
+            cells = nn.Sequential()
+            for index in range((stage + 1) * num_cells // 3 - stage * num_cells // 3):
+                reduces = stage > 0 and index == 0
+                place = CellPlace(
+                    channels,
+                    width * 2**stage,
+                    stride=2 if reduces else 1,
+                    halve_older=halve_older,
+                    drop_path=drop_path,
+                )
+                cell = Cell(reduce if reduces else normal, place, style)
+                cells.append(cell)
+                channels, halve_older = (channels[1], cell.out_channels), reduces
+                reduction *= place.stride
+                if stage == 2 and reduces:
+                    # At 7 pixels for ImageNet, at 8 for CIFAR.
+                    self.auxiliary_place = (
+                        len(self.stages),
+                        0,
+                        cell.out_channels,
+                        2 if imagenet else 3,
+                    )
+            self.stages.append(cells)
+            shapes.append((channels[1], reduction))
+        self.feature_info = describe_features(shapes, stem_shape)
+        self.final = Newest()
+        self.hidden = nn.Identity()
+        self.num_features = self.head_hidden_size = channels[1]
+        initialize_conv_net(self)
+        self.classifier = make_classifier(channels[1], num_classes)
+
+
+class CifarStem(nn.Module):
+    """Convolution and BatchNorm, twice the same output; `conv` and `bn` are checkpoint keys."""
+
+    def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.bn = style.norm.make(out_channels)
+
+    def forward(self, images: Tensor) -> Pair:
+        out = self.bn(self.conv(images))
+        return out, out
+
+
+class ImageNetStem(nn.Module):
+    """Two convolutions of stride 2; `conv_1`, `bn_1`, `conv_2`, `bn_2` are checkpoint keys."""
+
+    def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
+        super().__init__()
+        half = max(1, out_channels // 2)
+        self.conv_1 = nn.Conv2d(in_channels, half, 3, 2, padding=1, bias=False)
+        self.bn_1 = style.norm.make(half)
+        self.conv_2 = nn.Conv2d(half, out_channels, 3, 2, padding=1, bias=False)
+        self.bn_2 = style.norm.make(out_channels)
+
+    def forward(self, images: Tensor) -> Pair:
+        out = self.bn_2(self.conv_2(self.bn_1(self.conv_1(images)).relu()))
+        return out, out
+
+
+class ImageNetStemTail(nn.Module):
+    """The third convolution of stride 2: the newer input of the first cell.
+
+    `conv` and `bn` are checkpoint keys.
+    """
+
+    def __init__(self, channels: int, style: OperatorStyle) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False)
+        self.bn = style.norm.make(channels)
+
+    def forward(self, pair: Pair) -> Pair:
+        return pair[1], self.bn(self.conv(pair[1].relu()))
