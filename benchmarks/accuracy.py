@@ -38,7 +38,7 @@ def main() -> None:
             "top5_count": measured.top5_count,
             "top1_percent": measured.top1_percent,
             "top1_interval_percent": measured.top1_interval_percent,
-            "reported": [row.top1_percent for row in entry.record.reported],
+            "reported": {row.dataset: row.top1_percent for row in reversed(entry.record.reported)},
             "weights_sha256": entry.weights[0].sha256,
         },
     )

@@ -73,6 +73,7 @@ def measure(size: str, count: int, kept: int) -> dict[str, Any]:
         "parameters_of_supernet": sum(t.numel() for t in supernet.tensors.values()),
         "open_milliseconds": round(1e3 * opened, 1),
         "subnets": count,
+        "mean_milliseconds": round(1e3 * statistics.fmean(seconds), 2),
         "median_milliseconds": round(1e3 * statistics.median(seconds), 2),
         "fastest_milliseconds": round(1e3 * min(seconds), 2),
         "slowest_of_100_milliseconds": round(1e3 * statistics.quantiles(seconds, n=100)[-1], 2),

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Sha256Prefix = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
@@ -26,7 +27,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: frozen, unknown fields refused."""
 
 
-class Preprocessing(Record, kw_only=True):
+class Preprocessing(Record, frozen=True, kw_only=True):
     """How an image becomes an input; a wrong field gives wrong answers without an error.
 
     `resize` is the length of the shorter side in pixels, before a centre crop
@@ -44,7 +45,7 @@ class Preprocessing(Record, kw_only=True):
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
-class Accuracy(Record, kw_only=True):
+class Accuracy(Record, frozen=True, kw_only=True):
     """An accuracy somebody else reported, and where it can be read."""
 
     dataset: str
@@ -53,7 +54,7 @@ class Accuracy(Record, kw_only=True):
     source: str
 
 
-class Reproduction(Record, kw_only=True):
+class Reproduction(Record, frozen=True, kw_only=True):
     """An accuracy measured with this project: `command` repeats it."""
 
     dataset: str
@@ -64,7 +65,7 @@ class Reproduction(Record, kw_only=True):
     command: str
 
 
-class Weights(Record, kw_only=True):
+class Weights(Record, frozen=True, kw_only=True):
     """One published checkpoint file.
 
     `sources` all serve the same bytes and are tried in order. Entries of one
@@ -94,7 +95,7 @@ class Weights(Record, kw_only=True):
     reproduced: tuple[Reproduction, ...] = ()
 
 
-class Paper(Record, kw_only=True):
+class Paper(Record, frozen=True, kw_only=True):
     """Where the architecture was published."""
 
     title: str
@@ -102,7 +103,7 @@ class Paper(Record, kw_only=True):
     url: str
 
 
-class Golden(Record, kw_only=True):
+class Golden(Record, frozen=True, kw_only=True):
     """Logits a loaded network must give for the synthetic input of `zoo.verification`.
 
     `logits` are the first values of row 0, `std` is the standard deviation of
@@ -110,12 +111,12 @@ class Golden(Record, kw_only=True):
     """
 
     weights_sha256: Sha256
-    logits: tuple[float, ...]
-    std: float
-    tolerance: float = 1e-4
+    logits: Annotated[tuple[float, ...], Meta(min_length=1)]
+    std: PositiveFloat
+    tolerance: PositiveFloat = 1e-4
 
 
-class ModelRecord(Record, kw_only=True):
+class ModelRecord(Record, frozen=True, kw_only=True):
     """One searched model.
 
     `architecture` is a path relative to the manifest (built-in: to the package).
@@ -142,14 +143,14 @@ class ModelRecord(Record, kw_only=True):
     notes: str = ""
 
 
-class ArchitectureFile(Record, kw_only=True):
+class ArchitectureFile(Record, frozen=True, kw_only=True):
     """One architecture: the space it belongs to and a value for each of its choices."""
 
     space: str
     choices: dict[str, Any]
 
 
-class Manifest(Record, kw_only=True):
+class Manifest(Record, frozen=True, kw_only=True):
     """A manifest file; `models` maps a name to its record."""
 
     schema_version: Literal[1] = 1

@@ -16,6 +16,7 @@ from zoo.networks.network import Network
 
 def tiny(space: str = "ProxylessNAS", seed: int = 0, **settings: Any) -> Network:
     """Return a small network with random weights and statistics that are no defaults."""
+    torch.manual_seed(seed)
     built = small_space(space, **settings)
     network = built.build(built.sample(Random(seed))).eval()
     generator = torch.Generator().manual_seed(seed)

@@ -6,12 +6,10 @@ from its own key names; a table of all deviations is printed (`pytest -s`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 
@@ -20,11 +18,15 @@ from zoo import errors, load_checkpoint, load_searched_model
 from zoo.manifest import Entry, find_entry
 from zoo.networks.network import Network
 from zoo.registry import SPACES, find_space
-from zoo.verification import check_golden, measure_golden
 
 TOLERANCE = 1e-4
 # Records called otherwise than our models.
 NAMES = {
+    ("darts", "darts-v2-cifar10"): "darts-v2",
+    ("darts", "pdarts-cifar10"): "pdarts",
+    ("nasnet", "nasnetamobile"): "nasnet-a-mobile",
+    ("nasbench101", "best-mean-test"): "nb101-best-mean-test",
+    ("nni", "nasbench101-best-mean-test"): "nb101-best-mean-test",
     ("torchvision", "mobilenet_v3_large"): "mobilenetv3-large-torchvision",
     ("torchvision", "mnasnet1_0"): "mnasnet-b1-100-torchvision",
     ("timm", "semnasnet_100"): "mnasnet-a1-timm",
@@ -103,7 +105,9 @@ def test_logits(record: GoldenRecord, table: dict[str, Any], tmp_path: Path) -> 
     if entry is not None:
         by_name = load_searched_model(entry.name, checkpoint=path)
         assert not by_name.training
-        assert deviation(by_name, record) == found
+        expected = network.state_dict()
+        for key, tensor in by_name.state_dict().items():
+            assert torch.equal(tensor, expected[key]), key
 
 
 def test_enough_records_are_compared() -> None:
@@ -115,45 +119,3 @@ def test_enough_records_are_compared() -> None:
     assert len(ours) >= 8
     for record in ours:
         assert entry_of(record) or record.family in NOTATIONS, record.folder
-
-
-# --- the project's own golden logits ------------------------------------------------------------
-
-
-def test_statistics_of_another_training_are_noticed(tmp_path: Path) -> None:
-    """A file that loads without a complaint but computes something else fails. FAULTS 50."""
-    torch.manual_seed(0)
-    network = load_searched_model("nb201-resnet-like", pretrained=False).eval()
-    golden = measure_golden(network, "0" * 64, in_chans=3, size=32)
-    settings = {"in_chans": 3, "size": 32, "name": "nb201-resnet-like"}
-    assert check_golden(network, golden, **settings) < 1e-5
-    for norm in network.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            assert norm.running_mean is not None
-            norm.running_mean.add_(0.01)
-    with pytest.raises(errors.VerificationError) as caught:
-        check_golden(network, golden, **settings)
-    text = str(caught.value)
-    assert "nb201-resnet-like: the logits for the synthetic probe are off by" in text
-    assert "expected " in text and "got " in text and "zoo fetch nb201-resnet-like" in text
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_logits_that_are_no_numbers(value: float) -> None:
-    """NaN is no agreement, though no comparison with it is true."""
-    network = load_searched_model("nb201-idx284", pretrained=False)
-    golden = measure_golden(network, "0" * 64, in_chans=3, size=32)
-    torch.nn.init.constant_(network.classifier.bias, value)
-    with pytest.raises(errors.VerificationError):
-        check_golden(network, golden, in_chans=3, size=32, name="nb201-idx284")
-
-
-def test_measuring_leaves_the_network_as_it_was() -> None:
-    """Mode and statistics stay, and the record can be written as JSON."""
-    network = load_searched_model("nb201-idx284", pretrained=False).train()
-    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    golden = measure_golden(network, "ab" * 32, in_chans=3, size=32)
-    assert network.training
-    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert len(golden.logits) == 10 and golden.std > 0
-    assert json.loads(msgspec.json.encode(golden))["weights_sha256"] == "ab" * 32

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +205,7 @@ def test_no_two_parameters_share_memory(path: Path) -> None:
         (tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes)
         for tensor in target.state_dict().values()
     )
-    assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
     assert all(tensor.is_contiguous() for tensor in target.state_dict().values())
     save_checkpoint(target, path.with_name("native.safetensors"), {})
 
@@ -315,7 +317,7 @@ def test_ambiguous_formats(path: Path) -> None:
             entry.name
             for entry in FORMATS.values()
             if entry.names_for("NasBench201")
-            and any(__import__("re").search(entry.signature, key) for key in tensors)
+            and any(re.search(entry.signature, key) for key in tensors)
         ]
         assert len(fitting) > 1
         target = load_checkpoint(tiny("NasBench201"), write(path, tensors))

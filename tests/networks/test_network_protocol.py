@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from random import Random
 from typing import Any
@@ -203,8 +204,7 @@ def test_group_matcher(name: str, coarse: bool) -> None:
     for key, number in numbers.items():
         if key.startswith("stages."):
             by_stage.setdefault(int(key.split(".")[1]), set()).add(number)
-    stages = sorted(by_stage)
-    for stage, following in zip(stages, stages[1:], strict=False):
+    for stage, following in itertools.pairwise(sorted(by_stage)):
         assert max(by_stage[stage]) < min(by_stage[following])
     if coarse:
         assert all(len(numbers) == 1 for numbers in by_stage.values())

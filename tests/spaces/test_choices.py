@@ -103,6 +103,9 @@ def test_nothing_to_choose_or_the_same_twice(make: Any) -> None:
         ("k7", BlockLabel(7, None, False)),
         ("k3_se", BlockLabel(3, None, True)),
         ("k11e0.5", BlockLabel(11, 0.5, False)),
+        ("k3-5-7e6_se", BlockLabel((3, 5, 7), 6.0, True)),
+        ("k3-5e3_a2_p2", BlockLabel((3, 5), 3.0, False, 2, 2)),
+        ("k3e6_se_p2", BlockLabel(3, 6.0, True, 1, 2)),
     ],
 )
 def test_block_labels(label: str, block: BlockLabel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from zoo import MobileNetV3Space, errors
 from zoo.spaces.mbconv import round_channels
@@ -108,6 +109,54 @@ def test_widths_follow_their_multipliers() -> None:
     assert network.head_hidden_size == 640
 
 
+def test_mixed_convolutions() -> None:
+    """A label says kernel sizes and parts; gates take their ratio from their stage."""
+    mixed = space(
+        kernel_sizes=(3, (3, 5, 7)),
+        splits=((1, 1), (2, 2)),
+        gate_ratios=(0.25, 0.5, 0.25),
+        gate={"divisor": 1},
+        expand_ratios=(4,),
+    )
+    network = mixed.build({**ARCHITECTURE, "s1": ["k3-5-7e4_se_a2_p2"], "s2": ["k3e4_se"]})
+    (first,), (second,) = network.stages[1], network.stages[2]
+    depthwise = list(first.depthwise.conv.children())
+    assert [conv.kernel_size[0] for conv in depthwise] == [3, 5, 7]
+    assert [conv.out_channels for conv in depthwise] == [22, 21, 21]  # 64, the rest to the first
+    assert all(conv.groups == conv.in_channels and conv.stride == (2, 2) for conv in depthwise)
+    assert [conv.weight.shape[:2] for conv in first.expand.conv.children()] == [(32, 8)] * 2
+    assert [conv.weight.shape[:2] for conv in first.project.conv.children()] == [(12, 32)] * 2
+    assert first.squeeze_excite.fc1.out_channels == 32
+    assert second.squeeze_excite.fc1.out_channels == 24
+    assert isinstance(second.depthwise.conv, torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize("size", [15, 16])
+def test_same_padding(size: int) -> None:
+    """TensorFlow's rule pads an even size at the bottom and right only, an odd one evenly."""
+    network = space(same_padding=True).build(ARCHITECTURE)
+    image = torch.zeros(1, 3, size, size)
+    image[..., -1, -1] = 1
+    with torch.inference_mode():
+        network.stem.conv.weight.fill_(1)
+        corner = network.stem.conv(image)[0, 0]
+    # The last window reaches the last pixel in both cases; sizes are rounded up.
+    assert corner.shape == (8, 8) and corner[-1, -1] == 3
+    first = network.stem.conv(torch.eye(size)[None, None].expand(1, 3, size, size))[0, 0, 0, 0]
+    assert first.item() == (3 * 3 if size == 16 else 3 * 2)  # three pixels of the diagonal, or two
+
+
+def test_a_gate_before_the_activation() -> None:
+    """It changes the order in widening blocks only, and no key."""
+    late, early = space(), space(gate={"before_activation": True})
+    networks = [chosen.build({**ARCHITECTURE, "s1": ["k3e4_se"]}) for chosen in (late, early)]
+    assert list(networks[0].state_dict()) == list(networks[1].state_dict())
+    block = networks[1].stages[1][0]
+    assert isinstance(block.depthwise.act, torch.nn.Identity)
+    assert isinstance(block.gated_act, torch.nn.ReLU)
+    assert isinstance(networks[1].stages[0][0].depthwise.act, torch.nn.ReLU)
+
+
 @pytest.mark.parametrize(
     ("channels", "expected"),
     [
@@ -143,6 +192,12 @@ def test_round_channels(channels: float, expected: int) -> None:
         ({"width_multipliers": ()}, "setting width_multipliers="),
         ({"width_multipliers": (1.0, 1)}, "1.0 again"),
         ({"expand_ratios": (1e9,)}, "expand ratio 1000000000.0"),
+        ({"gate_ratios": (0.25,)}, "3 gate_ratios, got 1"),
+        ({"gate": {"reduced_from": "output"}}, "setting gate="),
+        ({"kernel_sizes": (3, (5, 8))}, "kernel size 8: expected an odd number"),
+        ({"kernel_sizes": ((5,),)}, r"write 3, not \[3\]"),
+        ({"splits": ((1, 0),)}, "setting splits="),
+        ({"first_depths": (3, 2)}, "depths 3 to 2"),
     ],
 )
 def test_settings_refused(settings: dict[str, Any], message: str) -> None:

@@ -88,7 +88,7 @@ def test_folded_batch_norm() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": (32, 16)}, "expected 8 widths and 6 max_depths, got 2 and 6"),
+        ({"widths": (32, 16)}, "expected 8 widths, 6 min_depths and 6 max_depths, got 2, 6 and 6"),
         ({"widths": (32, 16, 32, 40, 80, 96, 192, 0)}, "setting widths="),
         ({"kernel_sizes": (3, 3)}, "got .* again"),
         ({"kernel_sizes": (4,)}, "kernel size 4: expected an odd number"),
@@ -96,6 +96,7 @@ def test_folded_batch_norm() -> None:
         ({"expand_ratios": (1 / 3,)}, "expand ratio 0.333"),
         ({"expand_ratios": (float("inf"),)}, "setting expand_ratios=.*finite"),
         ({"max_depths": (4, 4, 4, 4, 4, 0)}, "setting max_depths="),
+        ({"min_depths": (2, 2, 2, 2, 2, 2)}, "depths 2 to 1: expected the least first"),
         ({"dropout": 1.0}, "setting dropout=1.0"),
         ({"feature_mix": 0}, "setting feature_mix=0"),
     ],

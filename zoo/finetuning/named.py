@@ -131,8 +131,12 @@ def _write_manifest(
 
 
 def _settings(entry: Entry, network: Network) -> dict[str, Any]:
-    settings = {**entry.record.settings, "num_classes": network.num_classes}
-    default = find_space(entry.record.space)().in_chans
+    space = find_space(entry.record.space)
+    # Published weights may need settings that a network trained from scratch has not.
+    published = space.from_settings(entry.settings).architecture_hash(network.architecture)
+    own = entry.settings if network.architecture_hash == published else entry.record.settings
+    settings = {**own, "num_classes": network.num_classes}
+    default = space().in_chans
     return settings if network.in_chans == default else {**settings, "in_chans": network.in_chans}
 
 

@@ -93,7 +93,7 @@ class ConvNormAct(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
 
-def _make_conv_same(*args: Any, **kwargs: Any) -> nn.Conv2d:
+def _make_conv_same(*args: Any, **kwargs: Any) -> nn.Module:
     # Imported where it is needed: importing timm costs more than importing torch.
     from timm.layers.conv2d_same import Conv2dSame
 

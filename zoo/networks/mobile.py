@@ -68,6 +68,7 @@ class MobileNetwork(Network):
                 depth += 1
             self.stages.append(stage)
             shapes.append((channels, reduction))
+        self.stage_shapes = tuple(shapes)
         self.feature_info = describe_features(shapes, (plan.stem.out_channels, plan.stem.stride))
         self.final: nn.Module = nn.Identity()
         if plan.final:

@@ -22,8 +22,8 @@ class ENAS(CellSpace, frozen=True, kw_only=True):
     `input operator input operator`, first the normal, then the reducing cell.
 
     `size()` of the default is (5^10 · (2 · 3 · 4 · 5 · 6)^2)^2 ≈ 2.6e25: five operators on
-    each of ten edges, two ordered inputs for each node, two cells. The paper's own count,
-    (5 · 5!)^4 ≈ 1.3e11, takes one operator for all nodes of a side.
+    each of ten edges, two ordered inputs for each node, two cells. The paper's
+    own count is (5 · 5!)^4 ≈ 1.3e11.
     """
 
     nodes: Annotated[int, Meta(ge=1, le=20)] = 5

@@ -9,9 +9,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.diagram import Table
 from zoo.errors import InvalidArchitecture, InvalidArgument
+
+if TYPE_CHECKING:
+    from zoo.networks.mobile import MobileNetwork
 
 _LABEL = re.compile(r"k(\d+(?:-\d+)*)(?:e([\d.]+))?(_se)?(?:_a(\d+))?(?:_p(\d+))?")
 
@@ -51,7 +55,7 @@ def read_label(label: str) -> BlockLabel:
     kernel, ratio, gate, expand, project = match.groups()
     sizes = tuple(map(int, kernel.split("-")))
     return BlockLabel(
-        sizes if len(sizes) > 1 else sizes[0],
+        sizes if "-" in kernel else int(kernel),
         float(ratio) if ratio else None,
         gate is not None,
         int(expand or 1),
@@ -104,6 +108,15 @@ def round_channels(channels: float, divisor: int = 8, round_limit: float = 0.9) 
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < round_limit * channels else rounded
+
+
+def stage_table(network: MobileNetwork, stages: Sequence[tuple[str, Sequence[str]]]) -> Table:
+    """Return a chain as a table: name and blocks of each stage, width, size of its output."""
+    rows = [
+        (name, " ".join(blocks), str(channels), f"1/{reduction}")
+        for (name, blocks), (channels, reduction) in zip(stages, network.stage_shapes, strict=True)
+    ]
+    return Table("stages", ("stage", "blocks", "channels", "size"), tuple(rows))
 
 
 def take_label(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
+from zoo.diagram import Diagram
 from zoo.errors import InvalidArgument
 from zoo.layers.conv import BatchNormSettings
 from zoo.layers.inverted_residual import BlockPlan, GatePlan
+from zoo.networks.empty import EmptyParameters
 from zoo.networks.mobile import ConvPlan, MobileNetwork, MobilePlan
 from zoo.spaces.base import Architecture, SearchSpace
 from zoo.spaces.choices import Choice, OneOf, Stage
@@ -19,9 +22,13 @@ from zoo.spaces.mbconv import (
     check_nothing_left,
     read_label,
     round_channels,
+    stage_table,
     take_label,
     write_label,
 )
+from zoo.supernet import Supernet, load_supernet
+
+LOG = logging.getLogger("zoo")
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -101,6 +108,7 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
         gate_ratios: For `s0` and each searched stage, instead of the ratio of `gate`.
         depths: Least and most blocks of each searched stage.
         strides, activations: One for each entry of `base_widths`.
+        first_kernel_sizes: Instead of `kernel_sizes` for `s0`.
         first_depths, first_expand_ratios, first_residual: The same for `s0`; ratio None is a
             depthwise separable block, `first_residual` False leaves its addition out.
         hidden_bias: Whether the linear layer behind the pooling has a bias.
@@ -119,10 +127,13 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
         "none", "none", "optional", "none", "optional", "optional",
     )  # fmt: skip
     gate: GateSettings = GateSettings()
-    gate_ratios: tuple[PositiveFloat, ...] = ()
+    gate_ratios: tuple[PositiveFloat, ...] | None = None
     depths: tuple[tuple[PositiveInt, PositiveInt], ...] = ((1, 4),) * 5
     strides: tuple[Literal[1, 2], ...] = (2, 1, 2, 2, 2, 1, 2, 1, 1)
-    activations: tuple[Activation, ...] = ("hswish", *("relu",) * 3, *("hswish",) * 5)
+    activations: tuple[Activation, ...] = (
+        "hswish", "relu", "relu", "relu", "hswish", "hswish", "hswish", "hswish", "hswish",
+    )  # fmt: skip
+    first_kernel_sizes: KernelSizes | None = None
     first_depths: tuple[PositiveInt, PositiveInt] = (1, 1)
     first_expand_ratios: Annotated[tuple[PositiveFloat | None, ...], Meta(min_length=1)] = (None,)
     first_residual: bool = True
@@ -142,6 +153,7 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
         "expand_ratios",
         "squeeze_excite",
         "depths",
+        "first_kernel_sizes",
         "first_depths",
         "first_expand_ratios",
     }
@@ -155,7 +167,7 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
             "activations": widths,
             "squeeze_excite": stages,
             "depths": stages - 1,
-            **({"gate_ratios": stages} if self.gate_ratios else {}),
+            **({"gate_ratios": stages} if self.gate_ratios is not None else {}),
         }
         for name, length in expected.items():
             got = len(getattr(self, name))
@@ -170,12 +182,34 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
                     f"MobileNetV3Space: depths {least} to {most}: expected the least first"
                 )
 
+    @classmethod
+    def load_supernet(cls, name: str, **options: Any) -> Supernet:
+        """Return a Once-for-All supernet, which every architecture of its space is cut from.
+
+        A subnet's BatchNorm statistics are not its own: measure them with
+        `zoo.networks.batch_norm.recalibrate` before using it.
+
+        Args:
+            name: A model whose weights are a supernet, such as `ofa-supernet-mbv3-w1.0`.
+            options: `checkpoint`, `cache_dir`, `offline`; see `zoo.supernet.load_supernet`.
+
+        Raises:
+            UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
+        """
+        LOG.warning(
+            "%s: BatchNorm statistics of a subnet are not its own; "
+            "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
+            name,
+        )
+        return load_supernet(name, cls, **options)
+
     def choices(self) -> dict[str, Choice]:
         choices: dict[str, Choice] = {"stem_kernel": OneOf(self.stem_kernel_sizes)}
         for stage, gate_use in enumerate(self.squeeze_excite):
             ratios = self.expand_ratios if stage else self.first_expand_ratios
             least, most = self.depths[stage - 1] if stage else self.first_depths
-            options = block_options(self.kernel_sizes, ratios, _GATES[gate_use], self.splits)
+            kernels = self.kernel_sizes if stage else self.first_kernel_sizes or self.kernel_sizes
+            options = block_options(kernels, ratios, _GATES[gate_use], self.splits)
             choices[f"s{stage}"] = Stage(options, tuple(range(least, most + 1)))
         if len(self.width_multipliers) > 1:
             for stage in range(len(self.base_widths) - 1):
@@ -215,6 +249,16 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
         return MobileNetwork(
             plan, num_classes=self.num_classes, in_chans=self.in_chans, dropout=self.dropout
         )
+
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return the stages as a table, the last convolution with them where it is one."""
+        with EmptyParameters():
+            network = self.build(architecture)
+        names = [f"s{n}" for n in range(len(self.squeeze_excite))]
+        stages = [(name, architecture[name]) for name in names]
+        if self.head == "hidden":
+            stages.append(("last", ["1x1 convolution"]))
+        return [stage_table(network, stages)]
 
     def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
         """Return the architecture of NNI's labels `stem_ks`, `s0_i0_ks`, `s1_i0_exp` …."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from zoo.diagram import Diagram, Graph
 from zoo.errors import InvalidArchitecture
 from zoo.layers.conv import BatchNormSettings
 from zoo.networks.nasbench101 import NasBench101Network
@@ -170,6 +171,17 @@ class NasBench101(SearchSpace, frozen=True, kw_only=True):
             dropout=self.dropout,
             norm=BatchNormSettings(self.bn_eps, self.bn_momentum),
         )
+
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return the pruned cell as a graph; its vertices are the operators."""
+        cell = self.prune(architecture)["cell"]
+        graph = Graph("cell")
+        for vertex, operation in enumerate(cell["operations"]):
+            kind = "state" if operation in (INPUT, OUTPUT) else "operator"
+            graph.nodes[str(vertex)] = (operation, kind)
+        for source, row in enumerate(cell["matrix"]):
+            graph.edges += [(str(source), str(target)) for target, on in enumerate(row) if on]
+        return [graph]
 
     def prune(self, architecture: Architecture) -> Architecture:
         """Return the architecture without vertices that lie on no path from input to output."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from zoo.diagram import Diagram, Graph
 from zoo.errors import InvalidArchitecture, InvalidArgument, suggest
 from zoo.layers.cell_modules import OperatorStyle
 from zoo.layers.cell_ops import OPERATORS
@@ -177,6 +178,23 @@ class CellSpace(SearchSpace, frozen=True, kw_only=True):
                     f"gives {derived}; with merge='chosen' any states may be listed"
                 )
         return architecture
+
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return both cells as graphs; a cell reads the outputs of the two cells before it."""
+        self.check(architecture)
+        diagram: Diagram = []
+        for cell in CELLS:
+            plan = self._plan(architecture, cell)
+            graph = Graph(f"{'normal' if cell == 'normal' else 'reduction'} cell")
+            states = ["c(k-2)", "c(k-1)", *(f"node {n}" for n in range(2, self.nodes + 2))]
+            for number, label in enumerate(states):
+                graph.add_state(str(number), label)
+            graph.add_state("output", "concat")
+            for index, edge in enumerate(plan.edges):
+                graph.add_operator(edge.operator, str(edge.source), str(index // 2 + 2))
+            graph.edges += [(str(state), "output") for state in plan.concat]
+            diagram.append(graph)
+        return diagram
 
     def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
         """Return the architecture of NNI's labels, in which an input is a list of one number."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
+from zoo.diagram import Diagram
 from zoo.errors import InvalidArgument
 from zoo.layers.conv import BatchNormSettings
 from zoo.layers.inverted_residual import BlockPlan
+from zoo.networks.empty import EmptyParameters
 from zoo.networks.mobile import ConvPlan, MobileNetwork, MobilePlan
 from zoo.spaces.base import Architecture, SearchSpace
 from zoo.spaces.choices import Choice, Stage
@@ -17,11 +20,15 @@ from zoo.spaces.mbconv import (
     block_options,
     check_nothing_left,
     read_label,
+    stage_table,
     take_label,
 )
+from zoo.supernet import Supernet, load_supernet
 
 STRIDES = (2, 2, 2, 1, 2, 1)
 MAX_DEPTHS = (4, 4, 4, 4, 4, 1)
+
+LOG = logging.getLogger("zoo")
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -38,7 +45,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
         widths: Output channels of stem, fixed first block, and the six stages.
         feature_mix: Channels of the 1×1 convolution before pooling; None leaves it out.
         kernel_sizes, expand_ratios: What a block may choose.
-        max_depths: Most blocks of each stage.
+        min_depths, max_depths: Least and most blocks of each stage.
         dropout: Probability before the classifier.
         drop_path: Stochastic depth of the last block; earlier blocks have less.
         folded_batch_norm: BatchNorm is already part of the convolutions' weights and biases.
@@ -48,6 +55,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
     feature_mix: PositiveInt | None = 1280
     kernel_sizes: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (3, 5, 7)
     expand_ratios: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (3, 6)
+    min_depths: tuple[PositiveInt, ...] = (1, 1, 1, 1, 1, 1)
     max_depths: tuple[PositiveInt, ...] = MAX_DEPTHS
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     drop_path: Annotated[float, Meta(ge=0, lt=1)] = 0.0
@@ -58,22 +66,52 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
     adaptable: ClassVar[frozenset[str]] = SearchSpace.adaptable | {
         "kernel_sizes",
         "expand_ratios",
+        "min_depths",
         "max_depths",
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.widths) != 8 or len(self.max_depths) != 6:
+        depths = (len(self.min_depths), len(self.max_depths))
+        if len(self.widths) != 8 or depths != (6, 6):
             raise InvalidArgument(
-                f"ProxylessNAS: expected 8 widths and 6 max_depths, "
-                f"got {len(self.widths)} and {len(self.max_depths)}"
+                f"ProxylessNAS: expected 8 widths, 6 min_depths and 6 max_depths, "
+                f"got {len(self.widths)}, {depths[0]} and {depths[1]}"
             )
+        for least, most in zip(self.min_depths, self.max_depths, strict=True):
+            if least > most:
+                raise InvalidArgument(
+                    f"ProxylessNAS: depths {least} to {most}: expected the least first"
+                )
+
+    @classmethod
+    def load_supernet(cls, name: str, **options: Any) -> Supernet:
+        """Return a Once-for-All supernet, which every architecture of its space is cut from.
+
+        A subnet's BatchNorm statistics are not its own: measure them with
+        `zoo.networks.batch_norm.recalibrate` before using it.
+
+        Args:
+            name: A model whose weights are a supernet, such as `ofa-supernet-proxyless-w1.3`.
+            options: `checkpoint`, `cache_dir`, `offline`; see `zoo.supernet.load_supernet`.
+
+        Raises:
+            UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
+        """
+        LOG.warning(
+            "%s: BatchNorm statistics of a subnet are not its own; "
+            "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
+            name,
+        )
+        return load_supernet(name, cls, **options)
 
     def choices(self) -> dict[str, Choice]:
         options = block_options(self.kernel_sizes, self.expand_ratios)
         return {
-            f"s{stage}": Stage(options, tuple(range(1, most + 1)))
-            for stage, most in enumerate(self.max_depths, start=2)
+            f"s{stage}": Stage(options, tuple(range(least, most + 1)))
+            for stage, (least, most) in enumerate(
+                zip(self.min_depths, self.max_depths, strict=True), start=2
+            )
         }
 
     def build_network(self, architecture: Architecture) -> MobileNetwork:
@@ -99,6 +137,13 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
         return MobileNetwork(
             plan, num_classes=self.num_classes, in_chans=self.in_chans, dropout=self.dropout
         )
+
+    def diagram(self, architecture: Architecture) -> Diagram:
+        """Return the stages as a table; the fixed first block is `s1`."""
+        with EmptyParameters():
+            network = self.build(architecture)
+        stages = [(f"s{n}", architecture[f"s{n}"]) for n in range(2, 8)]
+        return [stage_table(network, [("s1", ["k3"]), *stages])]
 
     def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
         """Return the architecture of NNI's labels `s2_depth`, `s2_i0` … `s7_i0`."""

@@ -15,6 +15,7 @@ from zoo.checkpoints.formats import (
     nasbench_pytorch,
     nasnet,
     nni,
+    ofa_supernet,
     pytorchcv,
     spos,
     timm,
@@ -38,6 +39,8 @@ FORMATS: dict[str, Format] = {
         torchvision.TORCHVISION,
         torchvision.TORCHVISION_EFFICIENTNET,
         torchvision.TORCHVISION_MNASNET,
+        # Before MIT's other files, whose names it shares: only a supernet has matrices.
+        ofa_supernet.OFA_SUPERNET,
         mit.MIT,
         mit_int8.MIT_INT8,
         fairnas.FAIRNAS,

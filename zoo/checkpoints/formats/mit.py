@@ -14,13 +14,13 @@ from collections.abc import Collection, Sequence
 from zoo.checkpoints.formats.format import Format
 from zoo.checkpoints.formats.mobile_keys import BlockKey, rename
 
-_PARTS = {
+PARTS = {
     "expand": "inverted_bottleneck",
     "depthwise": "depth_conv",
     "project": "point_linear",
 }
-_GATE = {"fc1": "reduce", "fc2": "expand"}
-_TOP = {
+GATE = {"fc1": "reduce", "fc2": "expand"}
+TOP = {
     "stem": "first_conv",
     # One of the two: ProxylessNAS pools behind this layer, MobileNetV3 before it.
     "final": "feature_mix_layer",
@@ -43,10 +43,10 @@ def _names(keys: Sequence[str], file_keys: Collection[str]) -> dict[str, str]:
         place = f"blocks.{number}.{inside}"
         if key.part == "squeeze_excite":
             module, _, leaf = key.leaf.partition(".")
-            return f"{place}.depth_conv.se.fc.{_GATE[module]}.{leaf}"
-        return f"{place}.{_PARTS[key.part]}.{key.leaf}"
+            return f"{place}.depth_conv.se.fc.{GATE[module]}.{leaf}"
+        return f"{place}.{PARTS[key.part]}.{key.leaf}"
 
-    return rename(keys, _TOP, block_name)
+    return rename(keys, TOP, block_name)
 
 
 MIT = Format(
