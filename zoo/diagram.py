@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,4 +39,4 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-Diagram = list[Graph | Table]
+Diagram = Sequence[Graph | Table]

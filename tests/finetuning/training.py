@@ -1,4 +1,4 @@
-"""One small training; as a script, `python -m tests.finetuning.training DATA OUT [field=value …]`."""
+"""One small training; also `python -m tests.finetuning.training DATA OUT [field=value …]`."""
 
 from __future__ import annotations
 

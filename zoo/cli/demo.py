@@ -15,7 +15,7 @@ from zoo.hub.checksum import file_sha256
 from zoo.loading import fetch_weights
 from zoo.manifest import find_entry
 from zoo.prediction import load_classifier, predict
-from zoo.registry import find_space
+from zoo.spaces.nasbench201 import NasBench201
 from zoo.verification import check_golden
 
 EMBEDDED = "nb201-resnet-like"
@@ -35,10 +35,10 @@ def command() -> None:
     deviation = check_golden(network, record.golden[0], **probe, name=EMBEDDED)
     milliseconds = 1000 * (time.perf_counter() - started)
 
-    space = find_space(record.space)
+    space = NasBench201()
     click.secho(EMBEDDED, bold=True, nl=False)
-    click.echo(f", one of {space().size():,} architectures of {record.space}")
-    _step("cell", space().write_notation(network.architecture))
+    click.echo(f", one of {space.size():,} architectures of {record.space}")
+    _step("cell", space.write_notation(network.architecture))
     _step("cost", f"{millions(record.parameters)} parameters, {millions(record.macs)} MACs")
     _step("bytes", f"{path.stat().st_size:,}, SHA-256 {digest[:16]}… as recorded")
     _step("tensors", f"{len(network.state_dict())}, all accounted for")

@@ -57,7 +57,7 @@ def command(
     timm's data sets know. Several processes share each batch under
     `torchrun --nproc_per_node 2 -m zoo.cli.main finetune …` or `accelerate launch`.
     """
-    options = {} if drop_path is None else {"drop_path": drop_path}
+    options: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
     if checkpoint is not None:
         options["checkpoint"] = checkpoint
     tuned = finetune(

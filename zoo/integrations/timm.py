@@ -65,7 +65,8 @@ def _create(
     network.train()  # as timm returns its models
     config = data_config(find_entry(name).preprocessing, network.num_classes, network.in_chans)
     model = network.features_only(out_indices) if features_only else network
-    model.pretrained_cfg = model.default_cfg = {**config, "architecture": timm_name(name)}
+    for attribute in ("pretrained_cfg", "default_cfg"):  # timm looks for both
+        setattr(model, attribute, {**config, "architecture": timm_name(name)})
     return model
 
 

@@ -252,8 +252,9 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
 
     def diagram(self, architecture: Architecture) -> Diagram:
         """Return the stages as a table, the last convolution with them where it is one."""
+        self.check(architecture)
         with EmptyParameters():
-            network = self.build(architecture)
+            network = self.build_network(architecture)
         names = [f"s{n}" for n in range(len(self.squeeze_excite))]
         stages = [(name, architecture[name]) for name in names]
         if self.head == "hidden":

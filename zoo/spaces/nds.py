@@ -182,7 +182,7 @@ class CellSpace(SearchSpace, frozen=True, kw_only=True):
     def diagram(self, architecture: Architecture) -> Diagram:
         """Return both cells as graphs; a cell reads the outputs of the two cells before it."""
         self.check(architecture)
-        diagram: Diagram = []
+        graphs = []
         for cell in CELLS:
             plan = self._plan(architecture, cell)
             graph = Graph(f"{'normal' if cell == 'normal' else 'reduction'} cell")
@@ -193,8 +193,8 @@ class CellSpace(SearchSpace, frozen=True, kw_only=True):
             for index, edge in enumerate(plan.edges):
                 graph.add_operator(edge.operator, str(edge.source), str(index // 2 + 2))
             graph.edges += [(str(state), "output") for state in plan.concat]
-            diagram.append(graph)
-        return diagram
+            graphs.append(graph)
+        return graphs
 
     def from_nni(self, architecture: Mapping[str, Any]) -> Architecture:
         """Return the architecture of NNI's labels, in which an input is a list of one number."""

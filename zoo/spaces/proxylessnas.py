@@ -140,8 +140,9 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
 
     def diagram(self, architecture: Architecture) -> Diagram:
         """Return the stages as a table; the fixed first block is `s1`."""
+        self.check(architecture)
         with EmptyParameters():
-            network = self.build(architecture)
+            network = self.build_network(architecture)
         stages = [(f"s{n}", architecture[f"s{n}"]) for n in range(2, 8)]
         return [stage_table(network, [("s1", ["k3"]), *stages])]
 
