@@ -152,7 +152,7 @@ def _read_published(
     for weights in entry.weights:
         native = _find_native(weights, network, cache)
         if native:
-            return read_tensors(native, network, format=NATIVE.name)
+            return read_tensors(native, network, format=NATIVE.name, values_checked=True)
     weights, path = fetch_weights(entry, cache, offline)
     tensors = read_tensors(
         path,
@@ -171,7 +171,7 @@ def _read_published(
     except (OSError, CacheError, CheckpointError) as error:
         LOG.warning("%s: loaded, but its native form was not kept: %s", entry.name, error)
         return tensors
-    return read_tensors(native, network, format=NATIVE.name)
+    return read_tensors(native, network, format=NATIVE.name, values_checked=True)
 
 
 def _find_native(weights: Weights, network: Network, cache: Cache) -> Path | None:

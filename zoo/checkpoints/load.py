@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.checkpoints.formats import NATIVE
-from zoo.checkpoints.match import find_format, match_tensors, unwrap
+from zoo.checkpoints.match import find_format, fit_tensors, match_tensors, unwrap
 from zoo.checkpoints.read import read_checkpoint
 from zoo.errors import ArchitectureMismatch, CheckpointError, CorruptCheckpoint
 
@@ -24,10 +24,13 @@ def read_tensors(
     root_key: str | None = None,
     preferred: Sequence[str] = (),
     member_sha1: str | None = None,
+    values_checked: bool = False,
 ) -> dict[str, Tensor]:
     """Return the tensors of a file under the keys of `network`, all accounted for.
 
     Args:
+        values_checked: The file was made from checked values and has not changed since, so
+            that looking at each again would only bring all of it into memory.
         preferred: Names of formats to choose from where several fit alike.
         member_sha1: See `read_checkpoint`.
 
@@ -43,7 +46,8 @@ def read_tensors(
             content = entry.decode(content)
         except CorruptCheckpoint as error:
             raise CorruptCheckpoint(f"{path}: {error}") from None
-    return match_tensors(content, network, entry, str(path))
+    fit = fit_tensors if values_checked else match_tensors
+    return fit(content, network, entry, str(path))
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 from typing import Any
 
@@ -24,7 +26,22 @@ def join_processes() -> Any:
     """Return accelerate's `PartialState`: rank, number of processes and device of this one."""
     from accelerate import PartialState
 
-    return PartialState(cpu=must_use_cpu())
+    state = PartialState(cpu=must_use_cpu())
+    if state.num_processes > 1:
+        _leave_at_exit()
+    return state
+
+
+@functools.cache
+def _leave_at_exit() -> None:
+    # A process that ends inside the group takes its helper threads down with it, and
+    # now and then the C++ runtime calls that a crash.
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def share_buffers(model: nn.Module) -> None:

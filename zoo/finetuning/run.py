@@ -15,7 +15,7 @@ from zoo.errors import TrainingError
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.measured import Measured
 from zoo.evaluation.preflight import check_dataset
-from zoo.evaluation.processes import must_use_cpu
+from zoo.evaluation.processes import join_processes, must_use_cpu
 from zoo.finetuning import outputs
 from zoo.finetuning.data import Augmented, build_augmentation, open_both
 from zoo.finetuning.interrupt import stopping_on_sigterm
@@ -138,6 +138,7 @@ def _build_accelerator(recipe: Recipe) -> Any:
 
     # One process may train twice with different precisions; accelerate insists on the first.
     AcceleratorState._reset_state()
+    join_processes()
     try:
         return Accelerator(cpu=must_use_cpu(), mixed_precision=recipe.mixed_precision)
     except ValueError as error:
