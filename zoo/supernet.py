@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -22,6 +23,9 @@ from zoo.records import Preprocessing
 
 if TYPE_CHECKING:
     from zoo.spaces.base import SearchSpace
+
+
+LOG = logging.getLogger("zoo")
 
 
 class Sampled(NamedTuple):
@@ -168,6 +172,27 @@ def load_supernet(
         preprocessing=entry.preprocessing,
         labels=entry.record.labels,
     )
+
+
+def load_once_for_all(name: str, space: type[SearchSpace], **options: Any) -> Supernet:
+    """Return a Once-for-All supernet, which every architecture of its space is cut from.
+
+    A subnet's BatchNorm statistics are not its own: measure them with
+    `zoo.networks.batch_norm.recalibrate` before using it.
+
+    Args:
+        name: A model whose weights are a supernet, such as `ofa-supernet-mbv3-w1.0`.
+        options: `checkpoint`, `cache_dir`, `offline`; see `load_supernet`.
+
+    Raises:
+        UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
+    """
+    LOG.warning(
+        "%s: BatchNorm statistics of a subnet are not its own; "
+        "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
+        name,
+    )
+    return load_supernet(name, space, **options)
 
 
 def _find_file(

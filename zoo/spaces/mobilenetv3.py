@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -26,9 +25,7 @@ from zoo.spaces.mbconv import (
     take_label,
     write_label,
 )
-from zoo.supernet import Supernet, load_supernet
-
-LOG = logging.getLogger("zoo")
+from zoo.supernet import Supernet, load_once_for_all
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -184,24 +181,8 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
 
     @classmethod
     def load_supernet(cls, name: str, **options: Any) -> Supernet:
-        """Return a Once-for-All supernet, which every architecture of its space is cut from.
-
-        A subnet's BatchNorm statistics are not its own: measure them with
-        `zoo.networks.batch_norm.recalibrate` before using it.
-
-        Args:
-            name: A model whose weights are a supernet, such as `ofa-supernet-mbv3-w1.0`.
-            options: `checkpoint`, `cache_dir`, `offline`; see `zoo.supernet.load_supernet`.
-
-        Raises:
-            UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
-        """
-        LOG.warning(
-            "%s: BatchNorm statistics of a subnet are not its own; "
-            "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
-            name,
-        )
-        return load_supernet(name, cls, **options)
+        """Return a Once-for-All supernet; see `zoo.supernet.load_once_for_all`."""
+        return load_once_for_all(name, cls, **options)
 
     def choices(self) -> dict[str, Choice]:
         choices: dict[str, Choice] = {"stem_kernel": OneOf(self.stem_kernel_sizes)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -23,12 +22,11 @@ from zoo.spaces.mbconv import (
     stage_table,
     take_label,
 )
-from zoo.supernet import Supernet, load_supernet
+from zoo.supernet import Supernet, load_once_for_all
 
 STRIDES = (2, 2, 2, 1, 2, 1)
 MAX_DEPTHS = (4, 4, 4, 4, 4, 1)
 
-LOG = logging.getLogger("zoo")
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -86,24 +84,8 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
 
     @classmethod
     def load_supernet(cls, name: str, **options: Any) -> Supernet:
-        """Return a Once-for-All supernet, which every architecture of its space is cut from.
-
-        A subnet's BatchNorm statistics are not its own: measure them with
-        `zoo.networks.batch_norm.recalibrate` before using it.
-
-        Args:
-            name: A model whose weights are a supernet, such as `ofa-supernet-proxyless-w1.3`.
-            options: `checkpoint`, `cache_dir`, `offline`; see `zoo.supernet.load_supernet`.
-
-        Raises:
-            UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
-        """
-        LOG.warning(
-            "%s: BatchNorm statistics of a subnet are not its own; "
-            "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
-            name,
-        )
-        return load_supernet(name, cls, **options)
+        """Return a Once-for-All supernet; see `zoo.supernet.load_once_for_all`."""
+        return load_once_for_all(name, cls, **options)
 
     def choices(self) -> dict[str, Choice]:
         options = block_options(self.kernel_sizes, self.expand_ratios)
