@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import io
 import logging
 from collections.abc import Mapping, Sequence
@@ -87,15 +86,6 @@ def write_curve(history: Sequence[EpochResult], path: Path) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     _replace(path, image.getvalue())
-
-
-def find_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @functools.cache

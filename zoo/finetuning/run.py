@@ -16,12 +16,12 @@ from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.measured import Measured
 from zoo.evaluation.preflight import check_dataset
 from zoo.evaluation.processes import join_processes, must_use_cpu
-from zoo.finetuning import outputs
 from zoo.finetuning.data import Augmented, build_augmentation, open_both
 from zoo.finetuning.interrupt import stopping_on_sigterm
 from zoo.finetuning.loop import Trainer
 from zoo.finetuning.recipe import Recipe
 from zoo.finetuning.training import Training
+from zoo.hub.checksum import file_sha256
 from zoo.records import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _summarise(training: Training, class_names: tuple[str, ...] | None) -> Train
         epochs=len(progress.history),
         best_path=training.best_path,
         last_path=training.last_path,
-        best_sha256=outputs.find_sha256(training.best_path),
+        best_sha256=file_sha256(training.best_path),
         best_size_bytes=training.best_path.stat().st_size,
         class_names=class_names,
         is_main_process=training.main,
