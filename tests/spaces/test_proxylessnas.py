@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
+import torch
 
 from zoo import ProxylessNAS, errors
 
@@ -88,7 +90,9 @@ def test_folded_batch_norm() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": (32, 16)}, "expected 8 widths, 6 min_depths and 6 max_depths, got 2, 6 and 6"),
+        ({"widths": (32, 16)}, "expected 8 widths, 8 strides, .* got 2, 8, 6 and 6"),
+        ({"strides": (2, 1)}, "expected 8 widths, 8 strides, .* got 8, 2, 6 and 6"),
+        ({"strides": (2, 1, 3, 2, 2, 1, 2, 1)}, "setting strides="),
         ({"widths": (32, 16, 32, 40, 80, 96, 192, 0)}, "setting widths="),
         ({"kernel_sizes": (3, 3)}, "got .* again"),
         ({"kernel_sizes": (4,)}, "kernel size 4: expected an odd number"),
@@ -105,3 +109,15 @@ def test_settings_refused(settings: dict[str, Any], message: str) -> None:
     """A setting that no network could be built from is refused before one is built."""
     with pytest.raises(errors.InvalidArgument, match=message):
         ProxylessNAS.from_settings(settings).choices()
+
+
+def test_strides_for_small_images() -> None:
+    """Other strides make another network, for images of 32 pixels."""
+    strides = (1, 1, 2, 1, 2, 1, 2, 1)
+    space = ProxylessNAS(widths=(8,) * 8, feature_mix=16, strides=strides, num_classes=10)
+    architecture = space.sample(Random(0))
+    network = space.build(architecture)
+    assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape[2:] == (4, 4)
+    assert [info["reduction"] for info in network.feature_info] == [1, 2, 4, 8]
+    usual = ProxylessNAS(widths=(8,) * 8, feature_mix=16, num_classes=10)
+    assert space.architecture_hash(architecture) != usual.architecture_hash(architecture)

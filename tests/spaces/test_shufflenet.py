@@ -130,7 +130,8 @@ def test_classifier_has_no_bias() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": (16, 64)}, "expected 6 widths, got 2"),
+        ({"widths": (16, 64)}, "expected 6 widths and 5 strides, got 2 and 5"),
+        ({"strides": (2, 2, 2, 2)}, "expected 6 widths and 5 strides, got 6 and 4"),
         ({"widths": (16, 64, 64, 320, 640, 1024)}, "must be wider than the one before"),
         ({"widths": (15, 64, 160, 320, 640, 1024)}, "setting widths="),
     ],
@@ -176,3 +177,12 @@ def test_hash_is_stable() -> None:
     """Native files carry it: a change would break every file written before."""
     expected = "031fb6c5ba9b76f8c2eea0b1b3c83f8d5e778ba4e8da2eb925a79f374cff3264"
     assert ShuffleNetSpace().architecture_hash(ShuffleNetSpace().decode(str(SPOS))) == expected
+
+
+def test_strides_for_small_images() -> None:
+    """A stage of stride 1 widens without halving: images of 32 pixels end at 4."""
+    space = ShuffleNetSpace(widths=(4, 8, 16, 32, 64, 64), strides=(1, 1, 2, 2, 2), num_classes=10)
+    network = space.build(space.sample(Random(0)))
+    assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape[2:] == (4, 4)
+    assert [info["reduction"] for info in network.feature_info] == [1, 2, 4, 8]
+    assert network.train()(torch.randn(2, 3, 32, 32)).shape == (2, 10)

@@ -39,7 +39,7 @@ class ShuffleNetwork(Network):
     `stem`, `stages.S.B.{main,shortcut}.K`, `final`, `classifier` are checkpoint keys.
 
     Args:
-        stages: The blocks of each stage; the first of a stage halves the size.
+        stages: The blocks of each stage; the first of a stage widens, and may halve the size.
         final_channels: Width of the 1×1 convolution before pooling.
 
     Shapes:
@@ -52,6 +52,7 @@ class ShuffleNetwork(Network):
         stages: Sequence[Sequence[ShufflePlan]],
         *,
         stem_channels: int,
+        stem_stride: int,
         final_channels: int,
         num_classes: int,
         in_chans: int,
@@ -59,8 +60,10 @@ class ShuffleNetwork(Network):
         norm: BatchNormSettings,
     ) -> None:
         super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
-        self.stem = ConvNormAct(in_chans, stem_channels, 3, norm=norm, stride=2, activation="relu")
-        channels, reduction = stem_channels, 2
+        self.stem = ConvNormAct(
+            in_chans, stem_channels, 3, norm=norm, stride=stem_stride, activation="relu"
+        )
+        channels, reduction = stem_channels, stem_stride
         shapes: list[tuple[int, int]] = []
         self.stages = nn.ModuleList()
         for blocks in stages:
@@ -70,7 +73,7 @@ class ShuffleNetwork(Network):
                 channels, reduction = block.out_channels, reduction * block.stride
             self.stages.append(stage)
             shapes.append((channels, reduction))
-        self.feature_info = describe_features(shapes, (stem_channels, 2))
+        self.feature_info = describe_features(shapes, (stem_channels, stem_stride))
         self.final = ConvNormAct(channels, final_channels, 1, norm=norm, activation="relu")
         self.hidden = nn.Identity()
         self.num_features = self.head_hidden_size = final_channels
@@ -83,27 +86,28 @@ class ShuffleNetwork(Network):
 
 
 class ShuffleBlock(nn.Module):
-    """Shuffle block of stride 1 or 2.
+    """Shuffle block that keeps its width, or widens and may halve the size.
 
-    Stride 1 passes every second channel on and works on the others, which is
-    ShuffleNetV2's split and shuffle in one; stride 2 works on the whole input
-    twice, in `main` and in `shortcut`. Both are checkpoint keys.
+    One that keeps its width passes every second channel on and works on the others,
+    which is ShuffleNetV2's split and shuffle in one; one that widens works on the
+    whole input twice, in `main` and in `shortcut`. Both are checkpoint keys.
 
     Shapes:
-        images: (batch, in_channels, height, width), in_channels even for stride 1
+        images: (batch, in_channels, height, width), in_channels even where it keeps its width
         returns: (batch, out_channels, ceil(height / stride), ceil(width / stride))
     """
 
     def __init__(self, in_channels: int, plan: ShufflePlan, *, norm: BatchNormSettings) -> None:
         super().__init__()
-        worked = in_channels if plan.stride == 2 else in_channels // 2
-        kept = in_channels if plan.stride == 2 else in_channels - worked
+        widens = plan.out_channels > in_channels
+        worked = in_channels if widens else in_channels // 2
+        kept = in_channels if widens else in_channels - worked
         make_branch = _separable_branch if plan.separable else _plain_branch
         self.main = make_branch(worked, plan, plan.out_channels - kept, norm)
         self.shortcut: nn.Module | None = None
-        if plan.stride == 2:
+        if widens:
             self.shortcut = nn.Sequential(
-                _depthwise(in_channels, plan.kernel_size, norm, stride=2),
+                _depthwise(in_channels, plan.kernel_size, norm, stride=plan.stride),
                 _pointwise(in_channels, in_channels, norm),
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -24,7 +24,6 @@ from zoo.spaces.mbconv import (
 )
 from zoo.supernet import Supernet, load_once_for_all
 
-STRIDES = (2, 2, 2, 1, 2, 1)
 MAX_DEPTHS = (4, 4, 4, 4, 4, 1)
 
 
@@ -41,6 +40,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
 
     Args:
         widths: Output channels of stem, fixed first block, and the six stages.
+        strides: Of stem, fixed first block, and the six stages.
         feature_mix: Channels of the 1×1 convolution before pooling; None leaves it out.
         kernel_sizes, expand_ratios: What a block may choose.
         min_depths, max_depths: Least and most blocks of each stage.
@@ -50,6 +50,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
     """
 
     widths: tuple[PositiveInt, ...] = (32, 16, 32, 40, 80, 96, 192, 320)
+    strides: tuple[Literal[1, 2], ...] = (2, 1, 2, 2, 2, 1, 2, 1)
     feature_mix: PositiveInt | None = 1280
     kernel_sizes: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (3, 5, 7)
     expand_ratios: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (3, 6)
@@ -71,10 +72,10 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         depths = (len(self.min_depths), len(self.max_depths))
-        if len(self.widths) != 8 or depths != (6, 6):
+        if len(self.widths) != 8 or len(self.strides) != 8 or depths != (6, 6):
             raise InvalidArgument(
-                f"ProxylessNAS: expected 8 widths, 6 min_depths and 6 max_depths, "
-                f"got {len(self.widths)}, {depths[0]} and {depths[1]}"
+                f"ProxylessNAS: expected 8 widths, 8 strides, 6 min_depths and 6 max_depths, got "
+                f"{len(self.widths)}, {len(self.strides)}, {depths[0]} and {depths[1]}"
             )
         for least, most in zip(self.min_depths, self.max_depths, strict=True):
             if least > most:
@@ -98,8 +99,8 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
 
     def build_network(self, architecture: Architecture) -> MobileNetwork:
         stem_width, width = self.widths[:2]
-        stages = [(BlockPlan(width, 3, 1, "relu6"),)]
-        for index, stride in enumerate(STRIDES):
+        stages = [(BlockPlan(width, 3, self.strides[1], "relu6"),)]
+        for index, stride in enumerate(self.strides[2:]):
             blocks = []
             for position, label in enumerate(architecture[f"s{index + 2}"]):
                 kernel_size, ratio = read_label(label)[:2]
@@ -110,7 +111,7 @@ class ProxylessNAS(SearchSpace, frozen=True, kw_only=True):
                 blocks.append(BlockPlan(width, kernel_size, block_stride, "relu6", hidden))
             stages.append(tuple(blocks))
         plan = MobilePlan(
-            stem=ConvPlan(stem_width, 3, 2, "relu6"),
+            stem=ConvPlan(stem_width, 3, self.strides[0], "relu6"),
             stages=tuple(stages),
             final=ConvPlan(self.feature_mix, 1, 1, "relu6") if self.feature_mix else None,
             norm=BatchNormSettings(self.bn_eps, self.bn_momentum, not self.folded_batch_norm),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -39,19 +39,24 @@ class ShuffleNetSpace(SearchSpace, frozen=True, kw_only=True):
     Args:
         channel_search: Every block chooses its middle width too.
         widths: Output channels of stem, four stages, and the last convolution.
+        strides: Of stem and four stages.
         dropout: Probability before the classifier.
     """
 
     channel_search: bool = False
     widths: tuple[EvenInt, ...] = (16, 64, 160, 320, 640, 1024)
+    strides: tuple[Literal[1, 2], ...] = (2, 2, 2, 2, 2)
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     bn_eps: Annotated[float, Meta(gt=0)] = 1e-5
     bn_momentum: Annotated[float, Meta(ge=0, le=1)] = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.widths) != 6:
-            raise InvalidArgument(f"ShuffleNetSpace: expected 6 widths, got {len(self.widths)}")
+        if len(self.widths) != 6 or len(self.strides) != 5:
+            raise InvalidArgument(
+                f"ShuffleNetSpace: expected 6 widths and 5 strides, got {len(self.widths)} "
+                f"and {len(self.strides)}"
+            )
         if any(
             after <= before for before, after in zip(self.widths[:4], self.widths[1:5], strict=True)
         ):
@@ -68,7 +73,9 @@ class ShuffleNetSpace(SearchSpace, frozen=True, kw_only=True):
 
     def build_network(self, architecture: Architecture) -> ShuffleNetwork:
         stages, number = [], 0
-        for depth, width in zip(STAGE_DEPTHS, self.widths[1:5], strict=True):
+        for depth, width, stride in zip(
+            STAGE_DEPTHS, self.widths[1:5], self.strides[1:], strict=True
+        ):
             blocks = []
             for position in range(depth):
                 number += 1
@@ -78,7 +85,7 @@ class ShuffleNetSpace(SearchSpace, frozen=True, kw_only=True):
                         out_channels=width,
                         middle_channels=self._middle_channels(architecture, number),
                         kernel_size=3 if kind == "xcep" else int(kind.removeprefix("k")),
-                        stride=2 if position == 0 else 1,
+                        stride=stride if position == 0 else 1,
                         separable=kind == "xcep",
                     )
                 )
@@ -86,6 +93,7 @@ class ShuffleNetSpace(SearchSpace, frozen=True, kw_only=True):
         return ShuffleNetwork(
             stages,
             stem_channels=self.widths[0],
+            stem_stride=self.strides[0],
             final_channels=self.widths[5],
             num_classes=self.num_classes,
             in_chans=self.in_chans,
