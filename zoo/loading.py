@@ -12,7 +12,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from zoo.checkpoints.formats import NATIVE
+from zoo.checkpoints.formats import NATIVE, NATIVE_HALF
 from zoo.checkpoints.load import load_tensors, read_tensors, save_checkpoint
 from zoo.errors import (
     CacheError,
@@ -163,7 +163,8 @@ def _read_published(
     )
     # A user's own file without a digest may change, and what was made of it would not.
     may_change = not expected_digests(weights) and not path.is_relative_to(cache.root)
-    if weights.format == NATIVE.name or may_change or not cache.writable():
+    own = weights.format in (NATIVE.name, NATIVE_HALF.name)
+    if own or may_change or not cache.writable():
         return tensors
     load_tensors(network, tensors)
     try:

@@ -86,6 +86,49 @@ def test_native(tmp_path: Path, space: str) -> None:
     assert metadata["zoo.architecture_hash"] == source.architecture_hash
 
 
+def test_native_half(tmp_path: Path) -> None:
+    """Weights are kept in half the size, norms and biases exactly; the file says so itself."""
+    for space in ("NasBench201", "DARTS", "AutoformerSpace"):
+        source, path = tiny(space, seed=2), tmp_path / "half.safetensors"
+        save_checkpoint(source, path, {"zoo.name": "mine"}, half=True)
+        assert read_metadata(path)["zoo.format"] == "native-half"
+        target = tiny(space, seed=2)
+        torch.nn.init.zeros_(target.classifier.weight)
+        loaded = load_checkpoint(target, path).state_dict()
+        for key, tensor in source.state_dict().items():
+            kept = tensor.half().float() if tensor.dim() > 1 else tensor
+            assert torch.equal(loaded[key], kept), key
+            assert loaded[key].dtype == tensor.dtype
+        with safe_open(path, framework="pt") as file:
+            stored = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+        assert stored["classifier.weight"] == "F16" and stored["classifier.bias"] == "F32"
+
+
+def test_half_numbers_of_other_files_are_still_refused(tmp_path: Path) -> None:
+    """Without the zoo's own word for it, a file of another type does not fit. FAULTS 45."""
+    path = tmp_path / "half.safetensors"
+    tensors = {
+        key: tensor.half() if tensor.is_floating_point() else tensor
+        for key, tensor in tiny().state_dict().items()
+    }
+    for metadata in (None, {"zoo.format": "native"}, {"zoo.format": "no such"}):
+        save_file(tensors, path, metadata=metadata)
+        with pytest.raises(KeyMismatch, match=r"expected torch.float32, got torch.float16"):
+            load_checkpoint(tiny(), path)
+    save_file(tensors, path)
+    with pytest.raises(KeyMismatch, match=r"expected torch.float32, got torch.float16"):
+        load_checkpoint(tiny(), path, "native-half")  # norms in half precision: not ours
+
+
+def test_weights_too_large_for_half_precision(tmp_path: Path) -> None:
+    """Nothing is written where float16 would turn a weight into infinity."""
+    network = tiny()
+    network.classifier.weight.data[0, 0] = 1e6
+    with pytest.raises(CheckpointError, match=r"half precision: classifier.weight holds"):
+        save_checkpoint(network, tmp_path / "half.safetensors", {}, half=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_may_be_saved_over_the_file_it_was_loaded_from(tmp_path: Path) -> None:
     """Its tensors are views of that file, which is replaced and not written into."""
     path = tmp_path / "net.safetensors"

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.checkpoints.formats import NATIVE
-from zoo.checkpoints.match import find_format, fit_tensors, match_tensors, unwrap
+from zoo.checkpoints.formats import FORMATS, NATIVE, NATIVE_HALF
+from zoo.checkpoints.formats.native import halve
+from zoo.checkpoints.match import check_values, find_format, fit_tensors, match_tensors, unwrap
 from zoo.checkpoints.read import read_checkpoint
 from zoo.errors import ArchitectureMismatch, CheckpointError, CorruptCheckpoint
 
@@ -40,6 +41,8 @@ def read_tensors(
     content, metadata = read_checkpoint(path, member_sha1=member_sha1)
     _check_architecture(path, network, metadata)
     content = unwrap(content, root_key, str(path))
+    claimed = metadata.get("zoo.format")
+    format = format or (claimed if claimed in FORMATS else None)
     entry = find_format(content, network, format, str(path), preferred)
     if entry.decode is not None:
         try:
@@ -73,23 +76,34 @@ def load_checkpoint(
     return network if like.is_meta else network.to(like.device)
 
 
-def save_checkpoint(network: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+def save_checkpoint(
+    network: nn.Module, path: Path, metadata: Mapping[str, str], *, half: bool = False
+) -> None:
     """Write `network` as a native safetensors file that names its architecture.
 
     The file is replaced whole: a network whose tensors are views of the old one keeps them.
     Equal networks give equal bytes.
 
+    Args:
+        half: Keep the weights of convolutions and linear layers as float16, format
+            "native-half"; they are float32 again once loaded.
+
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: the file cannot be written, or a weight is too large for float16.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    if half:
+        tensors = halve(tensors)
+        check_values(tensors, f"{path} in half precision")
+    format = NATIVE_HALF if half else NATIVE
+    own = {**native_metadata(network), "zoo.format": format.name}
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".zoo-") as folder:
             temporary = Path(folder) / "new"
-            save_file(tensors, temporary, metadata={**native_metadata(network), **metadata})
+            save_file(tensors, temporary, metadata={**own, **metadata})
             _sort_header(temporary)
             temporary.replace(path)
     except (OSError, SafetensorError) as error:

@@ -113,7 +113,7 @@ def fit_tensors(
         KeyMismatch: see `match_tensors`.
     """
     wanted = network.state_dict()
-    convert = entry.convert.get(getattr(network, "space", ""))
+    convert = entry.convert_for(getattr(network, "space", ""))
     if convert is not None:
         content = convert(content, network)
     names = _names(entry, network, list(wanted), content)

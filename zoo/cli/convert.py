@@ -19,6 +19,7 @@ from zoo.registry import load_searched_model
 @click.option("--num-classes", type=int, help="Of the file, if not as published.")
 @click.option("--format", "format_name", help="Checkpoint format of SOURCE; found from its keys.")
 @click.option("--root-key", help="Entry of SOURCE that holds the tensors.")
+@click.option("--half", is_flag=True, help="Keep weights as float16, half the size.")
 @click.option("--force", is_flag=True, help="Replace TARGET.")
 def command(
     name: str,
@@ -27,6 +28,7 @@ def command(
     num_classes: int | None,
     format_name: str | None,
     root_key: str | None,
+    half: bool,
     force: bool,
 ) -> None:
     """Write the checkpoint SOURCE of the architecture NAME to TARGET as native safetensors."""
@@ -39,5 +41,6 @@ def command(
         root_key=root_key,
         num_classes=num_classes,
     )
-    save_checkpoint(network, target, {"zoo.name": name, "zoo.source_sha256": file_sha256(source)})
+    metadata = {"zoo.name": name, "zoo.source_sha256": file_sha256(source)}
+    save_checkpoint(network, target, metadata, half=half)
     click.echo(f"{target}: {len(network.state_dict())} tensors, SHA-256 {file_sha256(target)}")

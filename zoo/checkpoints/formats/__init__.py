@@ -21,20 +21,14 @@ from zoo.checkpoints.formats import (
     timm,
     torchvision,
 )
-from zoo.checkpoints.formats.cell_keys import CELL_SPACES
 from zoo.checkpoints.formats.format import Format
-
-NATIVE = Format(
-    name="native",
-    signature=r"^stages\.\d+\.",
-    names={"*": lambda keys, _: {key: key for key in keys}},
-    convert=dict.fromkeys(CELL_SPACES, darts.set_auxiliary_aside),
-)
+from zoo.checkpoints.formats.native import NATIVE, NATIVE_HALF
 
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         NATIVE,
+        NATIVE_HALF,
         timm.TIMM,
         torchvision.TORCHVISION,
         torchvision.TORCHVISION_EFFICIENTNET,

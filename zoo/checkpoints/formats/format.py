@@ -26,7 +26,7 @@ class Format:
         decode: Turns the content of a file that is no state dict into one.
         convert: For each space that needs it, what happens to the tensors before keys are
             compared: slicing a supernet, splitting a tensor, dropping what only training used.
-            It drops no key that it does not know, and returns views where it can.
+            It drops no key that it does not know, and returns views where it can. `"*"` for all.
     """
 
     name: str
@@ -39,3 +39,7 @@ class Format:
     def names_for(self, space: str) -> Names | None:
         """Return the key function of a space, or None where the format does not know it."""
         return self.names.get(space) or self.names.get("*")
+
+    def convert_for(self, space: str) -> Convert | None:
+        """Return what happens to the tensors for a space, or None where nothing does."""
+        return self.convert.get(space) or self.convert.get("*")
