@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import sys
 from pathlib import Path
 
@@ -21,6 +22,16 @@ from zoo.finetuning import outputs
 from zoo.finetuning.recipe import Recipe
 
 PLAIN = Recipe(epochs=2, batch_size=48, lr=3e-3, horizontal_flip=0.0, warmup_epochs=0.0, workers=0)
+
+
+def test_a_learning_rate_that_changes_with_the_epoch(digits: Path, tmp_path: Path) -> None:
+    """Constant within an epoch, cosine over epochs: what NAS benchmarks train with."""
+    recipe = msgspec.structs.replace(PLAIN, epochs=3, lr=0.1, schedule_step="epoch")
+    train(digits, tmp_path, recipe)
+    with open(tmp_path / "results.csv") as file:
+        found = [float(row["lr"]) for row in csv.DictReader(file)]
+    expected = [0.05 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, PLAIN], ids=["everything", "plain"])

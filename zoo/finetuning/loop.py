@@ -155,8 +155,10 @@ class Trainer:
 
     def _update(self, images: Tensor, targets: Tensor) -> Tensor:
         accelerator, progress, device = self.accelerator, self.progress, self.accelerator.device
-        epochs_in_phase = progress.epoch - self.phase.first_epoch
-        self.schedule.step_update(epochs_in_phase * self.batches.steps_per_epoch + progress.step)
+        updates = (progress.epoch - self.phase.first_epoch) * self.batches.steps_per_epoch
+        if self.recipe.schedule_step == "update":
+            updates += progress.step
+        self.schedule.step_update(updates)
         at = (progress.epoch, progress.step, accelerator.process_index)
         data.seed_random_numbers(data.STEP, self.recipe.seed, *at)
         images = images.to(device, memory_format=self.layout, non_blocking=True)

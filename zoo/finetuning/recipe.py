@@ -19,8 +19,8 @@ class Recipe(Record, frozen=True, kw_only=True):
 
     `batch_size` counts all processes together. The learning rate warms up for
     `warmup_epochs` from `warmup_lr` to `lr` and then follows `schedule` down
-    to `min_lr`, once per update; a long warm-up with "linear" is a one-cycle
-    schedule. `layer_decay` multiplies the learning rate once per layer
+    to `min_lr`, changing with every `schedule_step`; a long warm-up with "linear" is a
+    one-cycle schedule. `layer_decay` multiplies the learning rate once per layer
     group, from the head down. For the first `head_only_epochs`, or always with
     `freeze_backbone`, only the head learns, with a schedule of its own; the
     backbone then is in eval mode and stays bit-identical. `mixup` and `cutmix`
@@ -39,6 +39,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     clip_grad: Positive | None = None
 
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule_step: Literal["update", "epoch"] = "update"
     warmup_epochs: NotNegative = 1.0
     warmup_lr: NotNegative = 1e-6
     min_lr: NotNegative = 0.0

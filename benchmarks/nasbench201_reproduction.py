@@ -1,0 +1,221 @@
+"""Does NAS-Bench-201's 12-epoch protocol give its reported accuracies here?
+
+Trains cells under the benchmark's own protocol on the 50,000 training images of CIFAR-10 and
+compares the accuracy on the 10,000 test images with the reported one.
+
+`python benchmarks/nasbench201_reproduction.py train.tar test.tar --cell 13954` trains one cell;
+without `--cell` all that are not trained yet, cheapest first; `--summary` compares those that are.
+Protocol: NAS-Bench-201, section 3 and table 1, https://arxiv.org/abs/2001.00326, and
+D-X-Y/AutoDL-Projects at f46486e, `configs/nas-benchmark/LESS.config`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from environment import describe_environment
+from PIL import Image
+from torch import nn
+
+from zoo import NasBench201
+from zoo.evaluation.datasets import open_dataset
+from zoo.evaluation.images import ImageClasses
+from zoo.finetuning.recipe import Recipe
+from zoo.finetuning.run import train_network
+from zoo.networks.network import Network
+from zoo.records import Preprocessing
+
+HERE = Path(__file__).parent
+CELLS = HERE / "nasbench201_cells.json"
+RESULTS = HERE / "results" / "nasbench201"
+
+PROTOCOL = Recipe(
+    epochs=12,
+    batch_size=256,
+    optimizer="sgd",
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="cosine",
+    schedule_step="epoch",
+    warmup_epochs=0.0,
+    crop="padded",
+    horizontal_flip=0.5,
+    workers=1,
+    seed=111,
+)
+PREPROCESSING = Preprocessing(
+    resize=32,
+    crop=32,
+    mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
+    std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
+)
+JPEG_QUALITY = 75  # of the copy that the results are of
+
+
+def main() -> None:
+    """Train what is asked for, or compare what has been trained."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("train", nargs="?")
+    parser.add_argument("test", nargs="?")
+    parser.add_argument("--cell", type=int, help="Index of one cell in NATS-Bench.")
+    parser.add_argument("--again", action="store_true", help="Compress every image once more.")
+    parser.add_argument("--seed", type=int, default=PROTOCOL.seed)
+    parser.add_argument("--work", type=Path, help="Where trainings are kept, to resume them.")
+    parser.add_argument("--summary", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.summary:
+        summarise()
+        return
+    if not (arguments.train and arguments.test):
+        parser.error("which data? Give the training and the test images.")
+    cells = json.loads(CELLS.read_text("utf-8"))["cells"]
+    wanted = [cell for cell in cells if arguments.cell in (None, cell["index"])]
+    if not wanted:
+        parser.error(f"--cell: one of {', '.join(str(cell['index']) for cell in cells)}")
+    work = arguments.work or Path(tempfile.mkdtemp(prefix="nasbench201-"))
+    for cell in wanted:
+        name = f"{cell['index']:05}-seed{arguments.seed}" + ("-again" if arguments.again else "")
+        if arguments.cell is None and (RESULTS / f"{name}.json").exists():
+            continue
+        data = [open_dataset(path, split="train") for path in (arguments.train, arguments.test)]
+        if arguments.again:
+            data = [Recompressed(images) for images in data]
+        train_cell(cell, *data, name=name, seed=arguments.seed, work=work)
+
+
+def train_cell(
+    cell: dict[str, Any], train: Any, test: Any, *, name: str, seed: int, work: Path
+) -> None:
+    """Train one cell; write its result and its log."""
+    recipe = msgspec.structs.replace(PROTOCOL, seed=seed)
+    torch.manual_seed(seed)
+    network = build_network(cell["architecture"])
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        print(f"{name}: {line}", flush=True)
+        lines.append(line)
+
+    result = train_network(
+        network,
+        train,
+        test,
+        preprocessing=PREPROCESSING,
+        recipe=recipe,
+        out_dir=work / name,
+        progress=report,
+    )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    rows = (work / name / "results.csv").read_text("utf-8").splitlines()
+    content = {
+        "cell": cell,
+        "images": "compressed once more" if name.endswith("again") else "as they are",
+        "top1_count": result.last.top1_count,
+        "samples": result.last.samples,
+        "top1_percent": result.last.top1_percent,
+        "difference_points": round(result.last.top1_percent - cell["reported_percent"], 2),
+        "recipe": msgspec.to_builtins(recipe),
+        "epochs": [dict(zip(rows[0].split(","), row.split(","), strict=True)) for row in rows[1:]],
+        "environment": describe_environment(),
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    print(json.dumps({key: content[key] for key in ("top1_percent", "difference_points")}))
+
+
+def build_network(notation: str) -> Network:
+    """Return the cell in the benchmark's skeleton, C = 16 and N = 5, initialised as there."""
+    space = NasBench201()
+    network = space.build(space.decode(notation))
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+            module.reset_parameters()  # PyTorch's defaults, not the zoo's
+    return network
+
+
+class Recompressed(ImageClasses):
+    """The same images, each compressed as JPEG once more: what one compression costs."""
+
+    def __init__(self, images: ImageClasses) -> None:
+        super().__init__(images, name=images.name, class_names=images.class_names)
+        self.find_targets = images.find_targets
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        image, target = super().__getitem__(index)[:2]
+        stored = io.BytesIO()
+        image.convert("RGB").save(stored, "JPEG", quality=JPEG_QUALITY)
+        return Image.open(stored), target
+
+
+def summarise() -> None:
+    """Compare the trained cells with the reported figures; write a table and a figure."""
+    from scipy.stats import spearmanr
+
+    trained = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("[0-9]*.json"))]
+    plain = [row for row in trained if row["images"] == "as they are"]
+    if len(plain) < 2:
+        sys.exit(f"{RESULTS}: fewer than two cells are trained")
+    reported = [row["cell"]["reported_percent"] for row in plain]
+    reproduced = [row["top1_percent"] for row in plain]
+    differences = [ours - theirs for ours, theirs in zip(reproduced, reported, strict=True)]
+    cost = [
+        {
+            "index": again["cell"]["index"],
+            "once_percent": once["top1_percent"],
+            "twice_percent": again["top1_percent"],
+        }
+        for again in trained
+        for once in plain
+        if again is not once and again["cell"] == once["cell"] and again not in plain
+    ]
+    summary = {
+        "cells": [
+            {
+                "index": row["cell"]["index"],
+                "architecture": row["cell"]["architecture"],
+                "seed": row["recipe"]["seed"],
+                "reported_percent": row["cell"]["reported_percent"],
+                "reproduced_percent": row["top1_percent"],
+                "difference_points": row["difference_points"],
+            }
+            for row in plain
+        ],
+        "mean_difference_points": round(statistics.fmean(differences), 3),
+        "spearman": round(float(spearmanr(reported, reproduced)[0]), 4),
+        "compressed_once_more": cost,
+    }
+    (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    print(json.dumps(summary, indent=2))
+    draw(reported, reproduced)
+
+
+def draw(reported: list[float], reproduced: list[float]) -> None:
+    """Draw reproduced over reported accuracy, with a band of the seeds' spread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="reported top-1 (%)", ylabel="reproduced top-1 (%)")
+    ends = [min(*reported, *reproduced) - 2, max(*reported, *reproduced) + 2]
+    spread = json.loads(CELLS.read_text("utf-8"))["seed_spread_points"]
+    low, high = ([end + sign * spread for end in ends] for sign in (-1, 1))
+    axes.fill_between(ends, low, high, color="tab:gray", alpha=0.2, label="spread of seeds")
+    axes.plot(ends, ends, color="tab:gray", linewidth=1)
+    axes.scatter(reported, reproduced, color="tab:blue")
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left")
+    figure.savefig(RESULTS / "summary.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
