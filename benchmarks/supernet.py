@@ -2,7 +2,8 @@
 
 The supernet file is written first, in the authors' layout, with random weights: the
 work does not depend on their values. Times are of the processor, so that other work on
-the machine does not count; the elapsed time stands beside them.
+the machine does not count; the elapsed time stands beside them. The slowest are those in
+which Python collected garbage among all its objects: mean and median differ by that.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from tests.supernet_files import authors_layout, nni_layout
 from zoo import AutoformerSpace, errors, load_checkpoint, load_searched_model
 from zoo.checkpoints.formats.autoformer import leading_part
 from zoo.checkpoints.load import read_tensors, save_checkpoint
+from zoo.networks.cost import count_parameters
+from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network
 from zoo.supernet import Supernet, read_supernet
 
@@ -154,6 +156,27 @@ def test_loading_by_file_cuts_the_same_subnet(tmp_path: Path, layout: str) -> No
     load_checkpoint(network, supernet.where, layout)
     images = images_for("AutoformerSpace")
     assert torch.equal(network(images), subnet(images))
+
+
+def test_empty_layers_are_copied_and_apart() -> None:
+    """Networks built without memory repeat layers made before, and share nothing with them."""
+    space, equal = space_of_tests(), {"embed_dim": 24, "layers": ["h2r1.5"] * 3}
+    with EmptyParameters():
+        networks = [space.build(equal) for _ in range(2)]
+    modules = [module for network in networks for module in network.modules()]
+    assert len({id(module) for module in modules}) == len(modules)
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    assert len({id(parameter) for parameter in parameters}) == len(parameters)
+    assert sum(p.numel() for p in parameters) == 2 * count_parameters(space.build(equal))
+    first, second = (network.stages[0] for network in networks)
+    first.register_forward_hook(lambda *_: None)
+    first.norm1 = torch.nn.Identity()
+    first.attention.eval()
+    assert not second._forward_hooks and isinstance(second.norm1, torch.nn.LayerNorm)
+    assert second.attention.training and networks[0].stages[1].attention.training
+    with EmptyParameters():
+        third = space.build(equal)
+    assert str(third) == str(networks[1])
 
 
 # --- what is refused ---------------------------------------------------------------------------

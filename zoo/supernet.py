@@ -91,13 +91,14 @@ class Supernet:
 
 def _assign(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     # What load_state_dict(assign=True) does; its checks, a third of a subnet's time, are done.
-    for prefix, module in network.named_modules():
-        place = f"{prefix}." if prefix else ""
-        for name, parameter in module.named_parameters(recurse=False):
-            sliced = nn.Parameter(tensors[place + name], requires_grad=parameter.requires_grad)
-            module.register_parameter(name, sliced)
-        for name, _ in module.named_buffers(recurse=False):
-            module.register_buffer(name, tensors[place + name])
+    modules = dict(network.named_modules())
+    buffers = {name for name, _ in network.named_buffers()}
+    for key, tensor in tensors.items():
+        prefix, _, name = key.rpartition(".")
+        if key in buffers:
+            modules[prefix].register_buffer(name, tensor)
+        else:
+            modules[prefix].register_parameter(name, nn.Parameter(tensor))
 
 
 def read_supernet(

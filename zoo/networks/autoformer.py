@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.errors import InvalidArgument
 from zoo.layers.inverted_residual import make_drop_path
 from zoo.layers.relative_attention import RelativeAttention, RelativeIndex, relative_index
+from zoo.networks.empty import make_or_copy
 from zoo.networks.network import FeatureBackbone, Network, make_classifier
 
 NORM_EPS = 1e-5  # the authors' LayerNorm; timm's transformers have 1e-6
@@ -60,7 +61,14 @@ class AutoformerNetwork(Network):
         self.stem: PatchStem = PatchStem(plan, in_chans)
         steps = max(1, len(plan.layers) - 1)
         self.stages = nn.ModuleList(
-            EncoderLayer(plan, layer, drop_path=plan.drop_path * position / steps)
+            make_or_copy(
+                EncoderLayer,
+                plan.embed_dim,
+                layer,
+                plan.head_dim,
+                plan.max_distance,
+                plan.drop_path * position / steps,
+            )
             for position, layer in enumerate(plan.layers)
         )
         self.final = nn.LayerNorm(plan.embed_dim, eps=NORM_EPS)
@@ -75,7 +83,6 @@ class AutoformerNetwork(Network):
             }
             for position in range(len(plan.layers))
         ]
-        self._initialize()
         self.classifier = make_classifier(plan.embed_dim, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -110,12 +117,6 @@ class AutoformerNetwork(Network):
         """Return timm's patterns that put parameters in depth order, one group a layer."""
         del coarse
         return {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)", None), (r"^final", (99999,))]}
-
-    def _initialize(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
 
 
 class PatchStem(nn.Module):
@@ -187,17 +188,21 @@ class EncoderLayer(nn.Module):
         returns: the same
     """
 
-    def __init__(self, plan: TransformerPlan, layer: LayerPlan, *, drop_path: float) -> None:
+    def __init__(
+        self, embed_dim: int, layer: LayerPlan, head_dim: int, max_distance: int, drop_path: float
+    ) -> None:
         super().__init__()
         from timm.layers.mlp import Mlp
 
-        self.norm1 = nn.LayerNorm(plan.embed_dim, eps=NORM_EPS)
-        self.attention = RelativeAttention(
-            plan.embed_dim, layer.num_heads, plan.head_dim, plan.max_distance
-        )
-        self.norm2 = nn.LayerNorm(plan.embed_dim, eps=NORM_EPS)
-        self.mlp = Mlp(plan.embed_dim, layer.hidden_features)
+        self.norm1 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.attention = RelativeAttention(embed_dim, layer.num_heads, head_dim, max_distance)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.mlp = Mlp(embed_dim, layer.hidden_features)
         self.drop_path = make_drop_path(drop_path)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
 
     def forward(self, tokens: Tensor, index: RelativeIndex) -> Tensor:
         tokens = tokens + self.drop_path(self.attention(self.norm1(tokens), index))

@@ -130,9 +130,14 @@ def _shapes_by_file_key(
     """Return for every key of the file the shape wanted and the dimensions left whole."""
     wanted = network.state_dict()
     return {
-        name: (wanted[key].shape, next((d for p, d in _WHOLE if p.match(key)), ()))
+        name: (wanted[key].shape, _whole_dimensions(key))
         for key, name in names(list(wanted), ()).items()
     }
+
+
+@lru_cache(maxsize=1024)
+def _whole_dimensions(key: str) -> tuple[int, ...]:
+    return next((dimensions for pattern, dimensions in _WHOLE if pattern.match(key)), ())
 
 
 def _cut(
