@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from zoo.cli.output import echo_json, percent
 from zoo.cli.progress import progress_bar
-from zoo.evaluation.accuracy import evaluate
-from zoo.evaluation.datasets import open_dataset
+from zoo.evaluation.answers import count_confusion
+from zoo.evaluation.confusion import check_matplotlib, draw_confusion
+from zoo.evaluation.labels import VARIANTS
 from zoo.evaluation.measured import Measured
-from zoo.evaluation.preflight import check_dataset
-from zoo.evaluation.report import verdict
-from zoo.manifest import Entry, find_entry
-from zoo.records import Accuracy, Reproduction
-from zoo.registry import class_folders, load_searched_model
+from zoo.evaluation.named import Evaluation, evaluate_models
+from zoo.evaluation.per_class import write_per_class
+from zoo.evaluation.processes import join_processes
+from zoo.manifest import Entry
+from zoo.registry import class_names
+
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.argument("data")
 @click.option("--split", default="validation", show_default=True, help="Split of the data.")
 @click.option("--root", type=click.Path(path_type=Path), help="Where named data sets are stored.")
 @click.option("--download", is_flag=True, help="Let a named data set download itself.")
+@click.option(
+    "--labels",
+    type=click.Choice(list(VARIANTS)),
+    help="DATA is ImageNet with ReaL labels, ImageNetV2, ImageNet-A or -R.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights from this file.")
 @click.option("--expect", type=float, metavar="%", help="Top-1 to compare with.")
 @click.option(
@@ -36,13 +45,17 @@ from zoo.registry import class_folders, load_searched_model
 @click.option("--workers", type=int, help="Data-loading processes; chosen for this machine.")
 @click.option("--device", help="Such as cpu or cuda.")
 @click.option("--check", is_flag=True, help="Decode every image first; list unreadable ones.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--state", type=FILE, help="Answers so far; a killed run goes on from this file.")
+@click.option("--per-class", type=FILE, help="Write a CSV row for each class.")
+@click.option("--confusion", type=FILE, help="Draw which classes are taken for which, as a PNG.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; a list for several models.")
 def command(
-    name: str,
+    names: tuple[str, ...],
     data: str,
     split: str,
     root: Path | None,
     download: bool,
+    labels: str | None,
     checkpoint: Path | None,
     expect: float | None,
     tolerance: float | None,
@@ -50,48 +63,92 @@ def command(
     workers: int | None,
     device: str | None,
     check: bool,
+    state: Path | None,
+    per_class: Path | None,
+    confusion: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the model NAME on DATA; exit with 1 if it disagrees with what was reported.
+    """Measure models on DATA; exit with 1 if one disagrees with what was reported.
 
     DATA is a folder of class folders, a .tar of class folders, or a name that
-    timm's data sets know, such as torch/cifar10 (with --root).
+    timm's data sets know, such as torch/cifar10 (with --root) or wds/… (with
+    --root and the shards as --split). Each image is decoded once for all
+    models. Several processes share the images under
+    `torchrun --nproc_per_node 2 -m zoo.cli.main evaluate …` or `accelerate launch`.
     """
-    entry = find_entry(name)
-    network = load_searched_model(name, checkpoint=checkpoint, device=device)
-    images = open_dataset(data, split=split, root=root, download=download)
-    folders = class_folders(entry.record)
-    check_dataset(images, network.num_classes, folders, decode=check).raise_problems()
-    with progress_bar(name) as progress:
-        measured = evaluate(
-            network,
-            images,
-            preprocessing=entry.preprocessing,
+    _check_options(names, checkpoint, expect, [per_class, confusion])
+    if confusion is not None:
+        check_matplotlib()
+    with progress_bar(" ".join(names)) as progress:
+        found = evaluate_models(
+            names,
+            data,
+            labels=labels,
+            expect=expect,
+            tolerance_points=tolerance,
+            checkpoint=checkpoint,
+            device=device,
+            check_images=check,
+            opening={"split": split, "root": root, "download": download},
             batch_size=batch_size,
             workers=workers,
-            device=device,
+            state_path=state,
             progress=progress,
         )
-    target = expect if expect is not None else expected_accuracy(entry, len(images))
-    judged = None if target is None else verdict(measured, target, tolerance)
-    if as_json:
-        echo_json({"name": name, "data": data, "measured": _summary(measured), "verdict": judged})
-    else:
-        _echo(name, entry, measured)
-        click.echo("nothing was reported to compare with" if judged is None else str(judged))
-    if judged is not None and not judged.agrees:
+    if join_processes().is_main_process:
+        if per_class is not None:
+            rows = {e.name: (e.measured, class_names(e.entry.record)) for e in found if e.measured}
+            write_per_class(rows, per_class)
+        if confusion is not None:
+            _draw(found, confusion)
+        if as_json:
+            summaries = [_summary(evaluation, data) for evaluation in found]
+            echo_json(summaries if len(found) > 1 else summaries[0])
+        else:
+            _echo(found)
+    if not all(evaluation.agrees for evaluation in found):
         raise SystemExit(1)
 
 
-def expected_accuracy(entry: Entry, samples: int) -> Accuracy | Reproduction | None:
-    """Return what to compare with: our own figure on as many images, else the reported one."""
-    reproduced = [r for weights in entry.weights for r in weights.reproduced]
-    reported = [r for weights in entry.weights for r in weights.reported]
-    same_size = [r for r in reproduced if r.samples == samples]
-    return next(iter([*same_size, *reported, *entry.record.reported, *reproduced]), None)
+def _check_options(
+    names: Sequence[str],
+    checkpoint: Path | None,
+    expect: float | None,
+    files: Sequence[Path | None],
+) -> None:
+    if len(names) > 1 and (checkpoint is not None or expect is not None):
+        raise click.UsageError("--checkpoint and --expect are for a single model")
+    if len(set(names)) < len(names):
+        raise click.UsageError("each model once")
+    for path in files:
+        # Found out now, not after hours.
+        if path is not None and not path.parent.is_dir():
+            raise click.UsageError(f"{path}: there is no folder {path.parent}")
 
 
-def _summary(measured: Measured) -> dict[str, object]:
+def _draw(found: Sequence[Evaluation], path: Path) -> None:
+    for evaluation in found:
+        if evaluation.measured is None:
+            continue
+        own = path if len(found) == 1 else path.with_stem(f"{path.stem}-{evaluation.name}")
+        title = f"{evaluation.name}, top-1 {percent(evaluation.measured.top1_percent)}"
+        names = class_names(evaluation.entry.record)
+        draw_confusion(count_confusion(evaluation.answers), names, own, title)
+
+
+def _summary(evaluation: Evaluation, data: str) -> dict[str, object]:
+    measured = evaluation.measured
+    summary: dict[str, object] = {
+        "name": evaluation.name,
+        "data": data,
+        "labels": None if evaluation.variant is None else evaluation.variant.name,
+        "measured": None if measured is None else _counts(measured),
+        "verdict": evaluation.verdict,
+    }
+    return summary if evaluation.error is None else summary | {"error": evaluation.error}
+
+
+def _counts(measured: Measured) -> dict[str, object]:
     return {
         "samples": measured.samples,
         "top1_count": measured.top1_count,
@@ -104,15 +161,33 @@ def _summary(measured: Measured) -> dict[str, object]:
     }
 
 
-def _echo(name: str, entry: Entry, measured: Measured) -> None:
+def _echo(found: Sequence[Evaluation]) -> None:
+    variant = found[0].variant
+    if variant is not None:
+        judged = "" if variant.classes is None else f", {len(variant.classes)} classes are judged"
+        click.echo(f"labels of {variant.dataset} (--labels {variant.name}){judged}")
+    for evaluation in found:
+        click.secho(evaluation.name, bold=True)
+        if evaluation.measured is None:
+            click.echo(f"  measured    nothing: {evaluation.error}")
+            continue
+        _echo_counts(evaluation.measured)
+        _echo_records(evaluation.entry)
+        verdict = evaluation.verdict
+        click.echo("nothing was reported to compare with" if verdict is None else str(verdict))
+
+
+def _echo_counts(measured: Measured) -> None:
     low, high = measured.top1_interval_percent
-    click.secho(name, bold=True)
     click.echo(
         f"  measured    top-1 {percent(measured.top1_percent)} "
         f"(95 % interval {low:.2f} to {high:.2f}), top-5 {percent(measured.top5_percent)}, "
         f"{measured.top1_count} and {measured.top5_count} of {measured.samples} images, "
         f"{measured.images_per_second:.0f} images/s"
     )
+
+
+def _echo_records(entry: Entry) -> None:
     rows = [("reported", r) for r in entry.record.reported]
     for weights in entry.weights:
         rows += [("reported", r) for r in weights.reported]

@@ -3,162 +3,165 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from zoo.errors import DatasetError, InvalidArgument, VerificationError
+from zoo.errors import DatasetError, InvalidArgument
+from zoo.evaluation.answers import Answers, measure
+from zoo.evaluation.datasets import open_dataset
 from zoo.evaluation.images import iterate
+from zoo.evaluation.labels import LabelVariant, find_real_labels
 from zoo.evaluation.measured import Measured
+from zoo.evaluation.panel import Candidate, Panel
 from zoo.evaluation.processes import find_worker_count, join_processes
-from zoo.preprocessing import build_transform
+from zoo.evaluation.sheet import AnswerSheet
+from zoo.evaluation.state import find_identity
 from zoo.records import Preprocessing
 
-
-class Transformed(Dataset):
-    """A data set whose images went through a transform."""
-
-    def __init__(self, source: Any, transform: Callable[[Any], Tensor]) -> None:
-        self.source = source
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, target = self.source[index][:2]
-        return self.transform(image), target
+Transform = Callable[[Any], Tensor]
 
 
 def evaluate(
-    model: nn.Module,
+    model: nn.Module, dataset: Any, *, preprocessing: Preprocessing | None = None, **options: Any
+) -> Measured:
+    """Return how often the model is right; every image counts exactly once.
+
+    Args:
+        dataset: (image, class index) pairs; tensors when `preprocessing` is None.
+        options: Those of `evaluate_many`.
+
+    Raises:
+        InvalidArgument, DatasetError, VerificationError: see `classify`.
+    """
+    return evaluate_many([(model, preprocessing)], dataset, **options)[0]
+
+
+def evaluate_many(
+    candidates: Sequence[Candidate],
     dataset: Any,
     *,
-    preprocessing: Preprocessing | None = None,
+    labels: LabelVariant | None = None,
+    **options: Any,
+) -> list[Measured]:
+    """Return how often each of several models is right; each image is decoded once for all.
+
+    Args:
+        candidates: Pairs of a model and its preprocessing.
+        labels: A variant of ImageNet; the data set was opened with `class_names=labels.folders`.
+        options: Those of `classify`.
+
+    Raises:
+        InvalidArgument, DatasetError, VerificationError: see `classify`.
+    """
+    classes = labels.classes if labels is not None else None
+    accepted = find_real_labels(dataset) if labels is not None and labels.is_multi else None
+    answers = classify(candidates, dataset, classes=classes, **options)
+    return [measure(each, accepted) for each in answers]
+
+
+def classify(
+    candidates: Sequence[Candidate],
+    dataset: Any,
+    *,
+    classes: Sequence[int] | None = None,
     batch_size: int = 64,
     workers: int | None = None,
     device: str | torch.device | None = None,
     channels_last: bool = True,
+    state_path: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Measured:
-    """Return how often the model is right; every image counts exactly once.
+) -> list[Answers]:
+    """Return what each model says about each image.
 
-    Several processes (`torchrun`) take every n-th image each, without padding,
-    and all get the summed counts. The model moves to the device, runs in eval
-    mode, and gets its training modes back.
+    An image is decoded once, and transformed once for each preprocessing. Several processes
+    (`torchrun`) take every n-th image each, without padding, and all get all answers. The
+    models move to the device, run in eval mode, and get their training modes back.
 
     Args:
-        dataset: (image, class index) pairs; tensors when `preprocessing` is None.
+        dataset: (image, class index) pairs; an `IterableDataset` needs a single process.
+        classes: The only outputs that are judged; None for all.
         workers: Data-loading processes; None chooses for this machine.
+        state_path: File for the answers so far. A killed call goes on from it, with any batch
+            size and number of processes; it is removed at the end.
         progress: Called with (images done, images in all) of this process.
 
     Raises:
-        InvalidArgument: `batch_size` is below 1.
-        DatasetError: no images, one that cannot be decoded, or a class index the network
+        InvalidArgument: `batch_size` is below 1, or the state belongs to another evaluation.
+        DatasetError: no images, one that cannot be decoded, or a class index that a model
             has no output for.
-        VerificationError: the network gave NaN or infinity.
     """
     if batch_size < 1:
         raise InvalidArgument(f"batch_size: expected at least 1, got {batch_size}")
-    if not len(dataset):
-        raise DatasetError(f"{getattr(dataset, 'name', 'data set')}: no images to evaluate")
-    state = join_processes()
-    place = torch.device(device) if device is not None else state.device
-    images = (
-        dataset if preprocessing is None else Transformed(dataset, build_transform(preprocessing))
-    )
+    processes = join_processes()
+    total = _count_images(dataset, processes.num_processes)
+    panel = Panel(candidates, classes, device or processes.device, channels_last)
+    identity = {}
+    if state_path is not None:
+        identity = find_identity(panel.networks, open_dataset(dataset), panel.describe())
+    sheet = AnswerSheet(panel.width, total, batch_size, state_path, identity)
+    transforms = panel.build_transforms()
+    streamed = isinstance(dataset, IterableDataset)
+    workers = find_worker_count() if workers is None else workers
     loader = DataLoader(
-        images,
+        TransformedStream(dataset, transforms) if streamed else Transformed(dataset, transforms),
         batch_size=batch_size,
-        sampler=range(state.process_index, len(dataset), state.num_processes),
-        num_workers=find_worker_count() if workers is None else workers,
-        pin_memory=place.type == "cuda",
+        sampler=None if streamed else sheet.indices,
+        num_workers=min(1, workers) if streamed else workers,
+        pin_memory=panel.device.type == "cuda",
     )
     started = time.perf_counter()
-    with evaluation_mode(model):
-        model.to(place)
-        counts = _count(model, loader, place, channels_last, progress)
-    counts = _sum_over_processes(counts, place)
-    return _measured(counts, len(dataset), time.perf_counter() - started)
+    with panel.in_evaluation_mode():
+        for images, targets in iterate(loader):
+            sheet.add(panel.answer(images, targets))
+            if progress is not None:
+                progress(sheet.done, sheet.expected or sheet.done)
+    rows = sheet.finish()
+    speed = (len(rows) - sheet.first) / (time.perf_counter() - started)
+    return panel.read_answers(rows, speed)
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode; afterwards give each its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+class Transformed(Dataset):
+    """A data set whose images each went through several transforms after one decoding."""
+
+    def __init__(self, source: Any, transforms: Sequence[Transform]) -> None:
+        self.source = source
+        self.transforms = transforms
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[list[Tensor], int]:
+        image, target = self.source[index][:2]
+        return [transform(image) for transform in self.transforms], target
 
 
-@torch.inference_mode()
-def _count(
-    model: nn.Module,
-    loader: DataLoader,
-    device: torch.device,
-    channels_last: bool,
-    progress: Callable[[int, int], None] | None,
-) -> Tensor | None:
-    """Return (classes, 4) counts: images, right at top 1, right at top 5, not finite."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    total = len(loader.sampler)  # type: ignore[arg-type]
-    counts, done = None, 0
-    for images, targets in iterate(loader):
-        logits = model(images.to(device, memory_format=layout, non_blocking=True))
-        classes = logits.shape[1]
-        if int(targets.min()) < 0 or int(targets.max()) >= classes:
+class TransformedStream(IterableDataset):
+    """The same for data that is read in order."""
+
+    def __init__(self, source: Any, transforms: Sequence[Transform]) -> None:
+        self.source = source
+        self.transforms = transforms
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], int]]:
+        for image, target, *_ in self.source:
+            yield [transform(image) for transform in self.transforms], target
+
+
+def _count_images(dataset: Any, num_processes: int) -> int | None:
+    """Return the number of images, None for a stream."""
+    name = getattr(dataset, "name", "data set")
+    if isinstance(dataset, IterableDataset):
+        if num_processes > 1:
             raise DatasetError(
-                f"class indices {int(targets.min())} to {int(targets.max())} in the data, but the "
-                f"network has outputs 0 to {classes - 1}. Check the data's class folders."
+                f"{name}: streamed data cannot be shared exactly by {num_processes} processes. "
+                "Start one process, or store the images as class folders or a tar."
             )
-        targets = targets.to(device, non_blocking=True)
-        hits = logits.topk(min(5, classes)).indices == targets[:, None]
-        broken = ~logits.isfinite().all(dim=1)
-        rows = torch.stack([torch.ones_like(broken), hits[:, 0], hits.any(dim=1), broken], dim=1)
-        if counts is None:
-            counts = torch.zeros(classes, 4, dtype=torch.long, device=device)
-        counts.index_add_(0, targets, rows.long())
-        done += len(images)
-        if progress is not None:
-            progress(done, total)
-    return counts
-
-
-def _sum_over_processes(counts: Tensor | None, device: torch.device) -> Tensor:
-    from accelerate.utils import reduce
-
-    state = join_processes()
-    if state.num_processes == 1:
-        assert counts is not None
-        return counts.cpu()
-    # A process without images does not know the number of classes yet.
-    classes = torch.tensor([0 if counts is None else len(counts)], device=state.device)
-    classes = int(reduce(classes, "max").max())  # type: ignore[union-attr]
-    if counts is None:
-        counts = torch.zeros(classes, 4, dtype=torch.long, device=device)
-    return reduce(counts.to(state.device), "sum").cpu()  # type: ignore[union-attr]
-
-
-def _measured(counts: Tensor, samples: int, seconds: float) -> Measured:
-    images, top1, top5, broken = counts.sum(dim=0).tolist()
-    assert images == samples, (images, samples)
-    if broken:
-        raise VerificationError(
-            f"the network gave NaN or infinity for {broken} of {samples} images; "
-            "check the weights with `zoo verify`"
-        )
-    return Measured(
-        samples=samples,
-        top1_count=top1,
-        top5_count=top5 if len(counts) >= 5 else None,
-        class_samples=tuple(counts[:, 0].tolist()),
-        class_top1_counts=tuple(counts[:, 1].tolist()),
-        images_per_second=samples / seconds,
-    )
+        return None
+    if not len(dataset):
+        raise DatasetError(f"{name}: no images to evaluate")
+    return len(dataset)

@@ -18,6 +18,7 @@ from torch.utils.data import IterableDataset
 
 from zoo.errors import DatasetError
 from zoo.evaluation.images import ImageClasses
+from zoo.evaluation.streams import ImageStream
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -26,29 +27,46 @@ SPLIT_NAMES = {
 }
 
 
-def open_dataset(
+def open_dataset(data: str | Path | Any, **options: Any) -> ImageClasses:
+    """Return the images that `data` names, which can be read by index.
+
+    The options are those of `open_images`.
+
+    Raises:
+        DatasetError: as `open_images`, or the data is a stream.
+    """
+    images = open_images(data, **options)
+    if isinstance(images, ImageStream):
+        raise DatasetError(
+            f"{images.name}: streamed data has no index, and training and resuming need one. "
+            "Store it as class folders or a tar."
+        )
+    return images
+
+
+def open_images(
     data: str | Path | Any,
     *,
     split: str = "validation",
     root: str | Path | None = None,
     class_names: Sequence[str] | None = None,
     download: bool = False,
-) -> ImageClasses:
+) -> ImageClasses | ImageStream:
     """Return the images that `data` names.
 
     Args:
         data: A folder of class folders, an uncompressed `.tar` of class folders, a name
-            timm knows such as `torch/cifar10` or `hfds/…`, or a map-style data set.
+            timm knows such as `torch/cifar10`, `hfds/…` or `wds/…`, or a data set.
         split: "train", "validation" or "test"; picks a subfolder when there is one.
         root: Where named data sets are stored.
         class_names: Order of the classes of a folder or tar; by name otherwise.
         download: Let named data sets download themselves to `root`.
 
     Raises:
-        DatasetError: there is no such data or split, it has no images or classes that are
-            not in `class_names`, or it cannot be read by index.
+        DatasetError: there is no such data or split, or it has no images or classes that are
+            not in `class_names`.
     """
-    if isinstance(data, ImageClasses):
+    if isinstance(data, (ImageClasses, ImageStream)):
         return data
     if not isinstance(data, (str, Path)):
         return _wrap(data, type(data).__name__)
@@ -129,12 +147,15 @@ def _open_tar(path: Path, split: str, class_names: Sequence[str] | None) -> Imag
     return images.select([i for i, top in enumerate(tops) if top == chosen]) if chosen else images
 
 
-def _open_named(name: str, split: str, root: str | Path | None, download: bool) -> ImageClasses:
+def _open_named(
+    name: str, split: str, root: str | Path | None, download: bool
+) -> ImageClasses | ImageStream:
     from timm.data.dataset_factory import create_dataset
 
     place = str(Path(root).expanduser()) if root is not None else None
     try:
-        source = create_dataset(name, root=place, split=split, download=download)
+        # Without an image mode the images of streams stay as they are stored.
+        source = create_dataset(name, root=place, split=split, download=download, input_img_mode="")
     except Exception as error:  # each library behind timm has errors of its own
         raise DatasetError(
             f"{name}: cannot be opened for split {split!r} with root {place!r} ({error})"
@@ -142,13 +163,12 @@ def _open_named(name: str, split: str, root: str | Path | None, download: bool) 
     return _wrap(source, name)
 
 
-def _wrap(source: Any, name: str) -> ImageClasses:
+def _wrap(source: Any, name: str) -> ImageClasses | ImageStream:
     if isinstance(source, IterableDataset) or not hasattr(source, "__len__"):
-        raise DatasetError(
-            f"{name}: streamed data has no index, and exact counts and resuming need one. "
-            "Store it as class folders or a tar."
-        )
-    return ImageClasses(source, name=name, class_names=getattr(source, "classes", None))
+        return ImageStream(source, name=name)
+    # torchvision's ImageNet has WordNet ids beside lists of synonyms.
+    names = getattr(source, "wnids", None) or getattr(source, "classes", None)
+    return ImageClasses(source, name=name, class_names=names)
 
 
 @contextmanager

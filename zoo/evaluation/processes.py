@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def must_use_cpu() -> bool:
@@ -51,6 +51,28 @@ def share_buffers(model: nn.Module) -> None:
     if join_processes().num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+
+
+def gather_numbers(*numbers: int) -> Tensor:
+    """Return the numbers of every process: (processes, numbers)."""
+    from accelerate.utils import gather
+
+    return gather(torch.tensor([numbers], device=join_processes().device)).cpu()  # type: ignore
+
+
+def interleave(rows: Tensor, total: int) -> Tensor:
+    """Return `total` rows of which each process has every n-th, beginning with its own number.
+
+    Shapes:
+        rows: (about total / processes, width)
+        returns: (total, width)
+    """
+    from accelerate.utils import reduce
+
+    state = join_processes()
+    merged = rows.new_zeros(total, rows.shape[1])
+    merged[state.process_index :: state.num_processes] = rows
+    return reduce(merged, "sum")  # type: ignore[return-value]
 
 
 def find_worker_count() -> int:

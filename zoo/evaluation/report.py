@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from zoo.evaluation.labels import VARIANTS
 from zoo.evaluation.measured import Measured
+from zoo.manifest import Entry
 from zoo.records import Accuracy, Reproduction
 
 ROUNDING_POINTS = 0.05  # papers and model cards often give one decimal
@@ -69,3 +71,23 @@ def verdict(
         allowed_percent=(low, high),
         samples=measured.samples,
     )
+
+
+def find_expected(
+    entry: Entry, samples: int, variant: str | None = None
+) -> Accuracy | Reproduction | None:
+    """Return what to compare with: our own figure on as many images, else the reported one.
+
+    Args:
+        variant: Name of a variant of the data set; only figures on it are compared with.
+    """
+
+    def fits(row: Accuracy | Reproduction) -> bool:
+        found = next((v for v in VARIANTS.values() if row.dataset.startswith(v)), None)
+        return found == variant
+
+    reproduced = [r for weights in entry.weights for r in weights.reproduced if fits(r)]
+    reported = [r for weights in entry.weights for r in weights.reported if fits(r)]
+    same_size = [r for r in reproduced if r.samples == samples]
+    of_model = filter(fits, entry.record.reported)
+    return next(iter([*same_size, *reported, *of_model, *reproduced]), None)

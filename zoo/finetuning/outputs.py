@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from torch import nn
 
+from zoo.evaluation.files import replace_file
 from zoo.finetuning.recipe import Recipe
 from zoo.finetuning.state import EpochResult
 
@@ -28,7 +29,7 @@ def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | No
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in model.state_dict().items()
     }
-    _replace(path, save(tensors, metadata=dict(metadata) if metadata else None))
+    replace_file(path, save(tensors, metadata=dict(metadata) if metadata else None))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -40,7 +41,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write the recipe as indented JSON."""
-    _replace(path, msgspec.json.format(msgspec.json.encode(recipe), indent=2) + b"\n")
+    replace_file(path, msgspec.json.format(msgspec.json.encode(recipe), indent=2) + b"\n")
 
 
 def write_results(history: Sequence[EpochResult], path: Path) -> None:
@@ -61,7 +62,7 @@ def write_results(history: Sequence[EpochResult], path: Path) -> None:
                 f"{row.seconds:.1f}",
             ]
         )
-    _replace(path, text.getvalue().encode())
+    replace_file(path, text.getvalue().encode())
 
 
 def write_curve(history: Sequence[EpochResult], path: Path) -> None:
@@ -85,15 +86,9 @@ def write_curve(history: Sequence[EpochResult], path: Path) -> None:
     right.yaxis.label.set_color("tab:blue")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    _replace(path, image.getvalue())
+    replace_file(path, image.getvalue())
 
 
 @functools.cache
 def _say_once(message: str) -> None:
     logger.warning(message)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
