@@ -6,28 +6,36 @@ import datetime
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "timm", "safetensors", "huggingface_hub", "accelerate", "numpy")
+PACKAGES = (
+    "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "accelerate", "numpy",
+    "pillow",
+)  # fmt: skip
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(more_packages: Sequence[str] = ()) -> dict[str, Any]:
     """Return versions, processor, usable cores and today's date."""
+    packages = (*PACKAGES, *more_packages)
     return {
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": platform.system(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in packages if (found := _version(name))},
     }
 
 
-def write_result(path: Path | None, result: dict[str, Any]) -> None:
+def write_result(
+    path: Path | None, result: dict[str, Any], more_packages: Sequence[str] = ()
+) -> None:
     """Print a result as JSON; write it with the environment if a path is given."""
-    text = json.dumps({**result, "environment": describe_environment()}, indent=2)
+    environment = describe_environment(more_packages)
+    text = json.dumps({**result, "environment": environment}, indent=2, ensure_ascii=False)
     print(text)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
