@@ -27,6 +27,7 @@ COMMANDS = {
     "list": "list searched models, with filters",
     "predict": "classify images",
     "schema": "print the JSON Schema of a manifest",
+    "table": "print reported and reproduced accuracy side by side",
     "verify": "check digest, keys and logits of a model",
 }
 

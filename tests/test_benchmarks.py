@@ -1,0 +1,137 @@
+"""The scripts in `benchmarks/` that measure accuracy, on small data."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.digits import write_digits
+from tests.user_models import SETTINGS, build, record, write_manifest, write_native
+from zoo.cli.main import main as zoo_main
+from zoo.evaluation.measured import Z_95
+from zoo.records import Preprocessing
+from zoo.tables.measurement import read_measurements
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+CLASSES = [f"digit{number}" for number in range(10)]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that imports a script as Python does when it is run."""
+    if not FOLDER.is_dir():
+        pytest.skip(f"no {FOLDER}")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a model for "CIFAR-10" that knows ten digits, with weights at hand."""
+    network = build(num_classes=10)
+    content = record(
+        dataset="cifar-10",
+        settings={**SETTINGS, "num_classes": 10},
+        labels=CLASSES,
+        weights=[write_native(tmp_path, network)],
+    )
+    monkeypatch.setenv("ZOO_MANIFESTS", str(write_manifest(tmp_path, {"mine": content})))
+
+
+def run(script: ModuleType, *arguments: str | Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["script", *map(str, arguments)])
+        script.main()
+
+
+def test_accuracy(
+    load: Any, mine: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts what `zoo evaluate` counts, once for the same weights."""
+    digits, out = write_digits(tmp_path / "digits", 0, 123), tmp_path / "out"
+    script = load("accuracy")
+    run(script, "--cifar10", digits, "--out", out, "mi*")
+    assert '"dataset":"CIFAR-10, 123 test images"' in capsys.readouterr().out
+    (found,) = read_measurements(out)
+    assert (found.model, found.samples, found.benchmark) == ("mine", 123, "cifar-10/test")
+    with pytest.raises(SystemExit):
+        zoo_main(["evaluate", "mine", str(digits), "--expect", "100"])
+    counts = f"{found.top1_count} and {found.top5_count} of 123 images"
+    assert counts in capsys.readouterr().out
+    assert found.latency_ms > 0 and found.environment.versions["torch"] == version("torch")
+
+    (file,) = out.iterdir()
+    before = file.read_bytes()
+    run(script, "--cifar10", digits, "--out", out, "mine")
+    assert "known" in capsys.readouterr().out
+    file.write_bytes(before.replace(found.weights_sha256.encode(), b"0" * 64))
+    run(script, "--cifar10", digits, "--out", out, "mine")
+    assert read_measurements(out)[0].weights_sha256 == found.weights_sha256
+
+
+def test_accuracy_passes_over_weights_that_are_not_at_hand(
+    load: Any, tmp_path: Path, closed_network: list[object]
+) -> None:
+    digits = write_digits(tmp_path / "digits", 0, 30)
+    run(load("accuracy"), "--cifar10", digits, "--out", tmp_path / "out", "darts-v2")
+    assert not (tmp_path / "out").exists()
+    assert closed_network == []
+
+
+def test_accuracy_goes_on_after_a_model_that_fails(load: Any, mine: None, tmp_path: Path) -> None:
+    """Digits are not what the zoo's own CIFAR-10 networks tell apart."""
+    digits, out = write_digits(tmp_path / "digits", 0, 30), tmp_path / "out"
+    with pytest.raises(SystemExit, match=r"(?s)nb201-resnet-like: .*other class names"):
+        run(load("accuracy"), "--cifar10", digits, "--out", out)
+    assert [found.model for found in read_measurements(out)] == ["mine"]
+
+
+def test_paired_comparison(load: Any) -> None:
+    """The interval is that of the mean of the differences, image for image."""
+    compare = load("preprocessing_shifts").compare
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 7, 500)
+    right, wrong = (
+        np.where(generator.random((500, 1)) < share, targets[:, None], 8) for share in (0.8, 0.7)
+    )
+    row = compare(*map(torch.from_numpy, (right, wrong, targets)))
+    steps = (wrong[:, 0] == targets).astype(int) - (right[:, 0] == targets)
+    assert row["newly_right"] == (steps == 1).sum() and row["newly_wrong"] == (steps == -1).sum()
+    assert row["predictions_changed"] == (right != wrong).sum()
+    half = Z_95 * steps.std() / np.sqrt(500)
+    expected = [100 * (steps.mean() - half), 100 * (steps.mean() + half)]
+    assert row["difference_interval_points"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_every_wrong_way_differs_from_the_right_one_in_its_own_way(load: Any) -> None:
+    """No wrong way is the right one by mistake, and no two are the same."""
+    pytest.importorskip("cv2")
+    pytest.importorskip("simplejpeg")
+    ways = load("wrong_ways")
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((360, 270)).save(file, "JPEG", quality=90)
+    p = Preprocessing(resize=147, crop=128, mean=(0.5,) * 3, std=(0.5,) * 3)
+    right = ways.build_transform(p)(Image.open(file))
+    seen = [right]
+    for way in ways.image_variants(p):
+        image = way.transform(way.decode(file.getvalue()))
+        assert image.isfinite().all()
+        # These change the network, or must not change a pixel.
+        if way.group in ("precision", "batch", "kernels") or way.what.endswith(
+            ("by torchvision", "by OpenCV")
+        ):
+            assert torch.equal(image, right)
+            continue
+        assert not any(torch.equal(image, other) for other in seen if other.shape == image.shape)
+        seen.append(image)

@@ -1,0 +1,1 @@
+"""Tables of reported and reproduced accuracy, from the manifest and committed measurements."""
