@@ -75,7 +75,7 @@ class Conv2d(nn.Conv2d):
         )
         padded = functional.pad(input, (*sides, *tops))
         return functional.conv2d(
-            padded, self.weight, None, self.stride, 0, self.dilation, self.groups
+            padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups
         )
 
 
@@ -87,6 +87,8 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 class ReluConvNorm(nn.Module):
     """ReLU, convolution, BatchNorm; `conv` and `bn` are checkpoint keys."""
+
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
 
     def __init__(
         self,
@@ -111,6 +113,8 @@ class SeparableConvNorm(nn.Module):
 
     `depthwise`, `pointwise` and `bn` are checkpoint keys.
     """
+
+    folds = (("pointwise", "bn"),)
 
     def __init__(
         self,
@@ -143,6 +147,8 @@ class SeparableConvNorm(nn.Module):
 class FactorizedConvNorm(nn.Module):
     """ReLU, 1×k and k×1 convolution, BatchNorm; `conv_a`, `conv_b`, `bn` are checkpoint keys."""
 
+    folds = (("conv_b", "bn"),)
+
     def __init__(
         self,
         in_channels: int,
@@ -171,6 +177,8 @@ class FactorizedReduce(nn.Module):
         returns: (batch, out_channels, ceil(height / 2), ceil(width / 2))
     """
 
+    folds = (("conv_1", "conv_2", "bn"),)
+
     def __init__(
         self, in_channels: int, out_channels: int, *, style: OperatorStyle, relu: bool = True
     ) -> None:
@@ -193,6 +201,8 @@ class Pooling(nn.Module):
     `conv` and `bn`, present where the width changes or the style asks for them, are
     checkpoint keys.
     """
+
+    folds = (("conv", "bn"),)
 
     def __init__(
         self,

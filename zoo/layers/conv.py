@@ -50,6 +50,8 @@ class ConvNormAct(nn.Module):
         returns: (batch, out_channels, ceil(height / stride), ceil(width / stride))
     """
 
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
+
     def __init__(
         self,
         in_channels: int,

@@ -39,3 +39,10 @@ def make_mixed_conv(
         depthwise=depthwise,
         bias=bias,
     )
+
+
+def find_parts(conv: nn.Module) -> list[nn.Conv2d]:
+    """Return the convolutions whose outputs `conv` concatenates; none if it is something else."""
+    parts = list(conv.children()) if isinstance(conv, nn.ModuleDict) else [conv]
+    convolutions = [part for part in parts if isinstance(part, nn.Conv2d)]
+    return convolutions if len(convolutions) == len(parts) else []

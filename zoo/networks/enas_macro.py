@@ -90,6 +90,8 @@ class ENASMacroNetwork(Network):
 class MacroStem(nn.Module):
     """Convolution and BatchNorm; `conv` and `bn` are checkpoint keys."""
 
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
+
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)

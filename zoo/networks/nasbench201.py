@@ -93,6 +93,8 @@ class Nothing(nn.Module):
 class ReLUConvNorm(nn.Module):
     """ReLU, convolution, BatchNorm; keeps or halves the size."""
 
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
         self.relu = nn.ReLU()  # not in place: other edges read the same node

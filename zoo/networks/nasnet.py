@@ -96,6 +96,8 @@ def _place_cells(width: int, num_cells: int, extra_reductions: bool) -> list[lis
 class ValidStem(nn.Module):
     """Convolution of stride 2 without padding, BatchNorm; `conv`, `bn` are checkpoint keys."""
 
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
+
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, 2, bias=False)

@@ -86,6 +86,8 @@ class NDSNetwork(CellNetwork):
 class CifarStem(nn.Module):
     """Convolution and BatchNorm, twice the same output; `conv` and `bn` are checkpoint keys."""
 
+    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
+
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
@@ -98,6 +100,8 @@ class CifarStem(nn.Module):
 
 class ImageNetStem(nn.Module):
     """Two convolutions of stride 2; `conv_1`, `bn_1`, `conv_2`, `bn_2` are checkpoint keys."""
+
+    folds = (("conv_1", "bn_1"), ("conv_2", "bn_2"))
 
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
@@ -117,6 +121,8 @@ class ImageNetStemTail(nn.Module):
 
     `conv` and `bn` are checkpoint keys.
     """
+
+    folds = (("conv", "bn"),)
 
     def __init__(self, channels: int, style: OperatorStyle) -> None:
         super().__init__()
