@@ -128,9 +128,17 @@ SIZES = (1, 2, 7, 33, 64)
 PROCESS = f"""
 import json, os, sys
 from tests.evaluation.test_accuracy import Linear, tensors
+from tests.evaluation.test_streams import Counting
+from zoo.errors import DatasetError
 from zoo.evaluation.accuracy import evaluate
 import msgspec
 found = [evaluate(Linear(6), tensors(size, 6), batch_size=8, workers=0) for size in {SIZES}]
+try:
+    evaluate(Linear(6), Counting())
+except DatasetError as error:
+    assert "cannot be shared exactly by 2 processes" in str(error)
+else:
+    raise AssertionError("streams are for one process")
 with open(os.path.join(sys.argv[1], os.environ["RANK"]), "w") as file:
     json.dump(msgspec.to_builtins(found), file)
 """

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.datasets import CIFAR10, CIFAR100
 
 from tests.digits import write_tar
 from zoo.errors import DatasetError
@@ -127,18 +131,81 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path, digits_tar: Path) -> None
         open_dataset(tmp_path / "empty.tar")
 
 
-def test_streams_are_refused() -> None:
-    class Stream(IterableDataset):
-        def __iter__(self):
-            yield from ()
+def write_batch(path: Path, images: np.ndarray, labels: list[int], key: str) -> str:
+    """Write images as CIFAR's authors do; return the MD5 that torchvision asks for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    path.write_bytes(pickle.dumps({"data": rows, key: labels}))
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
-    with pytest.raises(DatasetError, match="streamed data has no index"):
-        open_dataset(Stream())
+
+@pytest.mark.parametrize(
+    ("name", "classes", "key", "meta_key"),
+    [
+        ("cifar10", 10, "labels", "label_names"),
+        ("cifar100", 100, "fine_labels", "fine_label_names"),
+    ],
+)
+def test_cifar_in_the_format_of_torchvision(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    classes: int,
+    key: str,
+    meta_key: str,
+) -> None:
+    kind: Any = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+    folder = tmp_path / kind.base_folder
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    labels = [(7 * n) % classes for n in range(12)]
+    # torchvision compares digests of the published files with those of the files it finds.
+    digests = [
+        write_batch(folder / "first", pixels[:5], labels[:5], key),
+        write_batch(folder / "second", pixels[5:9], labels[5:9], key),
+        write_batch(folder / "test", pixels[9:], labels[9:], key),
+    ]
+    names = [f"class {index}" for index in range(classes)]
+    (folder / "meta").write_bytes(pickle.dumps({meta_key: names}))
+    meta_digest = hashlib.md5((folder / "meta").read_bytes()).hexdigest()
+    monkeypatch.setattr(kind, "train_list", [["first", digests[0]], ["second", digests[1]]])
+    monkeypatch.setattr(kind, "test_list", [["test", digests[2]]])
+    monkeypatch.setattr(kind, "meta", {"filename": "meta", "key": meta_key, "md5": meta_digest})
+    for split, part in (("train", slice(9)), ("test", slice(9, 12)), ("validation", slice(9, 12))):
+        dataset = open_dataset(f"torch/{name}", root=tmp_path, split=split)
+        assert dataset.class_names == tuple(names)
+        assert dataset.find_targets() == labels[part]
+        assert pixels_of(dataset) == [
+            (image.tobytes(), label)
+            for image, label in zip(pixels[part], labels[part], strict=True)
+        ]
+    (folder / "test").write_bytes(b"something else")
+    with pytest.raises(DatasetError, match="cannot be opened for split 'test'"):
+        open_dataset(f"torch/{name}", root=tmp_path, split="test")
+
+
+def test_imagenet_of_torchvision_has_wordnet_ids(tmp_path: Path) -> None:
+    wnids = ["n01440764", "n01443537"]
+    for wnid in wnids:
+        write_image(tmp_path / "val" / wnid / "ILSVRC2012_val_00000001.JPEG")
+    synonyms = {wnids[0]: ("tench", "Tinca tinca"), wnids[1]: ("goldfish",)}
+    torch.save((synonyms, wnids), tmp_path / "meta.bin")
+    assert open_dataset("torch/imagenet", root=tmp_path).class_names == tuple(wnids)
+
+
+def test_hub_data_sets_are_the_folder(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets", reason="pip install 'searched-zoo[data]'")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    dataset = open_dataset(f"hfds/{digits}", root=tmp_path, split="train")
+    folder = open_dataset(digits)
+    assert len(dataset) == 123
+    assert dataset.find_targets() == folder.find_targets()
+    assert pixels_of(dataset) == pixels_of(folder)
+    assert dataset.select([5]).find_targets() == [folder.find_targets()[5]]
 
 
 def test_data_sets_of_other_libraries_are_taken_as_they_are() -> None:
-    import torch
-
     source = TensorDataset(torch.zeros(3, 3, 4, 4), torch.tensor([2, 0, 1]))
     dataset = open_dataset(source)
     assert dataset.class_names is None and dataset.find_targets() == [2, 0, 1]

@@ -13,14 +13,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from zoo.errors import DatasetError, InvalidArgument
 from zoo.evaluation.answers import Answers, measure
-from zoo.evaluation.datasets import open_dataset
-from zoo.evaluation.images import iterate
+from zoo.evaluation.datasets import open_dataset, open_images
+from zoo.evaluation.images import ImageClasses, iterate
 from zoo.evaluation.labels import LabelVariant, find_real_labels
 from zoo.evaluation.measured import Measured
 from zoo.evaluation.panel import Candidate, Panel
 from zoo.evaluation.processes import find_worker_count, join_processes
 from zoo.evaluation.sheet import AnswerSheet
 from zoo.evaluation.state import find_identity
+from zoo.evaluation.streams import ImageStream
 from zoo.records import Preprocessing
 
 Transform = Callable[[Any], Tensor]
@@ -32,7 +33,7 @@ def evaluate(
     """Return how often the model is right; every image counts exactly once.
 
     Args:
-        dataset: (image, class index) pairs; tensors when `preprocessing` is None.
+        dataset: What `open_images` opens; with tensors as images when `preprocessing` is None.
         options: Those of `evaluate_many`.
 
     Raises:
@@ -59,7 +60,10 @@ def evaluate_many(
         InvalidArgument, DatasetError, VerificationError: see `classify`.
     """
     classes = labels.classes if labels is not None else None
-    accepted = find_real_labels(dataset) if labels is not None and labels.is_multi else None
+    accepted = None
+    if labels is not None and labels.is_multi:
+        dataset = open_dataset(dataset)
+        accepted = find_real_labels(dataset)
     answers = classify(candidates, dataset, classes=classes, **options)
     return [measure(each, accepted) for each in answers]
 
@@ -83,7 +87,7 @@ def classify(
     models move to the device, run in eval mode, and get their training modes back.
 
     Args:
-        dataset: (image, class index) pairs; an `IterableDataset` needs a single process.
+        dataset: What `open_images` opens. Streams need a single process.
         classes: The only outputs that are judged; None for all.
         workers: Data-loading processes; None chooses for this machine.
         state_path: File for the answers so far. A killed call goes on from it, with any batch
@@ -97,30 +101,26 @@ def classify(
     """
     if batch_size < 1:
         raise InvalidArgument(f"batch_size: expected at least 1, got {batch_size}")
+    images = open_images(dataset)
     processes = join_processes()
-    total = _count_images(dataset, processes.num_processes)
+    if isinstance(images, ImageStream):
+        _check_single(images, processes.num_processes)
+    total = images.samples if isinstance(images, ImageStream) else len(images)
     panel = Panel(candidates, classes, device or processes.device, channels_last)
     identity = {}
     if state_path is not None:
-        identity = find_identity(panel.networks, open_dataset(dataset), panel.describe())
+        identity = find_identity(panel.networks, open_dataset(images), panel.describe())
     sheet = AnswerSheet(panel.width, total, batch_size, state_path, identity)
-    transforms = panel.build_transforms()
-    streamed = isinstance(dataset, IterableDataset)
-    workers = find_worker_count() if workers is None else workers
-    loader = DataLoader(
-        TransformedStream(dataset, transforms) if streamed else Transformed(dataset, transforms),
-        batch_size=batch_size,
-        sampler=None if streamed else sheet.indices,
-        num_workers=min(1, workers) if streamed else workers,
-        pin_memory=panel.device.type == "cuda",
-    )
+    loader = _build_loader(images, panel, sheet, batch_size, workers)
     started = time.perf_counter()
     with panel.in_evaluation_mode():
-        for images, targets in iterate(loader):
-            sheet.add(panel.answer(images, targets))
+        for batches, targets in iterate(loader):
+            sheet.add(panel.answer(batches, targets))
             if progress is not None:
-                progress(sheet.done, sheet.expected or sheet.done)
+                progress(sheet.done, sheet.expected)
     rows = sheet.finish()
+    if not len(rows):
+        raise DatasetError(f"{images.name}: no images to evaluate")
     speed = (len(rows) - sheet.first) / (time.perf_counter() - started)
     return panel.read_answers(rows, speed)
 
@@ -152,16 +152,27 @@ class TransformedStream(IterableDataset):
             yield [transform(image) for transform in self.transforms], target
 
 
-def _count_images(dataset: Any, num_processes: int) -> int | None:
-    """Return the number of images, None for a stream."""
-    name = getattr(dataset, "name", "data set")
-    if isinstance(dataset, IterableDataset):
-        if num_processes > 1:
-            raise DatasetError(
-                f"{name}: streamed data cannot be shared exactly by {num_processes} processes. "
-                "Start one process, or store the images as class folders or a tar."
-            )
-        return None
-    if not len(dataset):
-        raise DatasetError(f"{name}: no images to evaluate")
-    return len(dataset)
+def _check_single(stream: ImageStream, num_processes: int) -> None:
+    if num_processes > 1:
+        raise DatasetError(
+            f"{stream.name}: streamed data cannot be shared exactly by {num_processes} processes. "
+            "Start one process, or store the images as class folders or a tar."
+        )
+
+
+def _build_loader(
+    images: ImageClasses | ImageStream,
+    panel: Panel,
+    sheet: AnswerSheet,
+    batch_size: int,
+    workers: int | None,
+) -> DataLoader:
+    transforms = panel.build_transforms()
+    workers = find_worker_count() if workers is None else workers
+    common: dict[str, Any] = {"batch_size": batch_size, "pin_memory": panel.device.type == "cuda"}
+    if isinstance(images, ImageStream):
+        stream = TransformedStream(images, transforms)
+        return DataLoader(stream, num_workers=min(1, workers), **common)
+    return DataLoader(
+        Transformed(images, transforms), sampler=sheet.indices, num_workers=workers, **common
+    )

@@ -77,6 +77,9 @@ class ImageClasses(Dataset):
         samples = getattr(owner, "samples", None)
         if samples is not None:
             return [int(samples[position][1]) for position in self.indices]
+        if hasattr(owner, "iter_targets"):  # timm's reader of hub data sets
+            every = list(owner.iter_targets())
+            return [int(every[position]) for position in self.indices]
         return [self[index][1] for index in range(len(self))]
 
     def select(self, indices: Sequence[int]) -> ImageClasses:

@@ -19,7 +19,7 @@ class AnswerSheet:
     in batches of `batch_size`. After each batch the file holds the rows of all processes.
 
     Args:
-        total: Images in all; None for a stream, which one process reads without a file.
+        total: Images in all; None for a stream that does not say.
         path: The state file, or None for none.
         identity: What the file must say that it belongs to.
 
@@ -58,10 +58,10 @@ class AnswerSheet:
         return range(self.first + self.processes.process_index, self.total, self._step)
 
     @property
-    def expected(self) -> int | None:
+    def expected(self) -> int:
         """How many images this process answers in all, earlier runs included."""
         if self.total is None:
-            return None
+            return self.done
         return len(range(self.processes.process_index, self.total, self._step))
 
     def add(self, rows: Tensor) -> None:
