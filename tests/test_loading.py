@@ -197,12 +197,22 @@ def test_no_weights_published(name: str, closed_network: list[object]) -> None:
         with pytest.raises(errors.NoPretrainedWeights) as caught:
             load(name)
         text = str(caught.value)
-        assert text.startswith(f"nobody has published weights for '{name}'. ")
+        assert text.startswith(f"no weights to fetch are known for '{name}'. ")
         named = {word.strip(".,?'") for word in text.split()}
         assert named & set(list_models(pretrained=True))
         assert "pretrained=False" in text and "checkpoint=PATH" in text
         assert f"`zoo finetune {name} DATA --from-scratch`" in text
     assert closed_network == []
+
+
+def test_weights_published_where_they_cannot_be_fetched() -> None:
+    """The message quotes the record, which says where they lie: it denies nothing."""
+    with pytest.raises(errors.NoPretrainedWeights) as caught:
+        load_searched_model("sgas-cri1-cifar")
+    text = str(caught.value)
+    assert "Its authors' file Cri1_CIFAR_Best.pt lies in the folder https://drive.google.com" in text
+    assert "pass checkpoint=PATH. Use pretrained=False" in text
+    assert "nobody" not in text
 
 
 def test_nearest_model_with_weights(publish: Publish, folder: Path) -> None:

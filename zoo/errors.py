@@ -6,7 +6,7 @@
     ├── InvalidArgument           an argument of a public call is out of range
     ├── InvalidArchitecture       a choice is missing, undeclared or illegal
     ├── InvalidManifest           a manifest or a record breaks the schema
-    ├── NoPretrainedWeights       nobody has published weights for this model
+    ├── NoPretrainedWeights       no weights to fetch are known for this model
     ├── FetchError                bytes did not arrive, or may not be asked for
     │   ├── DownloadError         every source failed; each has its own reason
     │   ├── OfflineError          the network is switched off and the cache has no copy
@@ -56,7 +56,7 @@ class InvalidManifest(ZooError, ValueError):
 
 
 class NoPretrainedWeights(ZooError):
-    """Nobody has published weights for this model."""
+    """No weights to fetch are known for this model."""
 
 
 class FetchError(ZooError):

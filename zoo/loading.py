@@ -289,8 +289,10 @@ def _no_weights_message(entry: Entry) -> str:
     nearest = suggest(entry.name, similar) or (
         f" Models that have weights: {', '.join(sorted(similar)[:3])}." if similar else ""
     )
+    # Somebody may have published them where no program can fetch them: then the notes say so.
+    notes = f" Its record notes: {entry.record.notes.rstrip('.')}." if entry.record.notes else ""
     return (
-        f"nobody has published weights for {entry.name!r}.{nearest} Use pretrained=False for "
+        f"no weights to fetch are known for {entry.name!r}.{nearest}{notes} Use pretrained=False for "
         f"random weights, checkpoint=PATH for your own, or `zoo finetune {entry.name} DATA "
         "--from-scratch` to train it."
     )

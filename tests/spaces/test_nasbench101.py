@@ -407,7 +407,7 @@ def test_published_cells() -> None:
     assert NasBench101().graph_hash(network.architecture) == FIRST_HASH
     assert model_info("nb101-00005c14").parameters == 8_555_530
     assert model_info("nb101-inception-like").parameters == 2_694_282
-    with pytest.raises(errors.NoPretrainedWeights, match="nobody has published weights"):
+    with pytest.raises(errors.NoPretrainedWeights, match="its weights were never published"):
         load_searched_model("nb101-00005c14", offline=True)
 
 
