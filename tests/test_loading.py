@@ -210,7 +210,7 @@ def test_weights_published_where_they_cannot_be_fetched() -> None:
     with pytest.raises(errors.NoPretrainedWeights) as caught:
         load_searched_model("sgas-cri1-cifar")
     text = str(caught.value)
-    assert "Its authors' file Cri1_CIFAR_Best.pt lies in the folder https://drive.google.com" in text
+    assert "Its authors' file Cri1_CIFAR_Best.pt lies in the folder https://drive" in text
     assert "pass checkpoint=PATH. Use pretrained=False" in text
     assert "nobody" not in text
 

@@ -292,7 +292,7 @@ def _no_weights_message(entry: Entry) -> str:
     # Somebody may have published them where no program can fetch them: then the notes say so.
     notes = f" Its record notes: {entry.record.notes.rstrip('.')}." if entry.record.notes else ""
     return (
-        f"no weights to fetch are known for {entry.name!r}.{nearest}{notes} Use pretrained=False for "
-        f"random weights, checkpoint=PATH for your own, or `zoo finetune {entry.name} DATA "
+        f"no weights to fetch are known for {entry.name!r}.{nearest}{notes} Use pretrained=False "
+        f"for random weights, checkpoint=PATH for your own, or `zoo finetune {entry.name} DATA "
         "--from-scratch` to train it."
     )
