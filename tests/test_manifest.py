@@ -364,6 +364,25 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "sha256 in capitals": (weights(sha256="AB" * 32), "sha256"),
     "sha256 of other digits": (weights(sha256="xy" * 32), "sha256"),
     "prefix of 64 digits": (weights(sha256_prefix="ab" * 32), "sha256_prefix"),
+    "sha256 and a newline": (weights(sha256="ab" * 32 + "\n"), "sha256"),
+    "prefix and a newline": (weights(sha256_prefix="ab" * 4 + "\n"), "sha256_prefix"),
+    "sha1 and a newline": (weights(sha1="ab" * 20 + "\n"), "sha1"),
+    "md5 and a newline": (weights(md5="ab" * 16 + "\n"), "md5"),
+    "source and a newline": (weights(sources=["https://example.org/a\n"]), "sources"),
+    "date and a newline": (
+        weights(
+            reproduced=[
+                {
+                    "dataset": "d",
+                    "top1_percent": 1,
+                    "samples": 1,
+                    "date": "2026-01-01\n",
+                    "command": "c",
+                }
+            ]
+        ),
+        "date",
+    ),
     "size 0": (weights(size_bytes=0), "size_bytes"),
     "size negative": (weights(size_bytes=-5), "size_bytes"),
     "size a float": (weights(size_bytes=10.5), "size_bytes"),
@@ -437,7 +456,7 @@ def test_broken_files(content: str, reason: str, tmp_path: Path) -> None:
     assert "my-a" not in list_models()
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a@b", "../x", "a/b", "-a", "ä", "a" * 300])
+@pytest.mark.parametrize("name", ["", "a b", "a@b", "../x", "a/b", "-a", "ä", "a" * 300, "a\n"])
 def test_broken_names(name: str, tmp_path: Path) -> None:
     """A name must be one that can be asked for and put into a file name. FAULTS 22."""
     path = write_manifest(tmp_path, {name: record()})

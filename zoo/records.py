@@ -14,13 +14,16 @@ from msgspec import Meta
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Sha256Prefix = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
-Sha1 = Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
-Md5 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-Source = Annotated[str, Meta(pattern=r"^((hf|https|http|file)://|package:)\S+$", max_length=500)]
-ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-Date = Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+# Python's `$` also matches before a last newline; that of JSON Schema (ECMAScript) does not.
+_END = r"$(?!\n)"
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}" + _END)]
+Sha256Prefix = Annotated[str, Meta(pattern="^[0-9a-f]{8}" + _END)]
+Sha1 = Annotated[str, Meta(pattern="^[0-9a-f]{40}" + _END)]
+Md5 = Annotated[str, Meta(pattern="^[0-9a-f]{32}" + _END)]
+_URL = r"^((hf|https|http|file)://|package:)\S+"
+Source = Annotated[str, Meta(pattern=_URL + _END, max_length=500)]
+ModelName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*" + _END, max_length=100)]
+Date = Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}" + _END)]
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
