@@ -96,7 +96,7 @@ def load_searched_model(
                 "root_key": root_key,
                 "preferred": [weights.format for weights in entry.weights],
             }
-            path = Path(checkpoint).expanduser()
+            path = find_local_file(checkpoint)
             tensors = _read_local(path, network, num_classes, in_chans, local)
         else:
             cache = Cache(cache_root(Path(cache_dir) if cache_dir else None))
@@ -144,6 +144,18 @@ def fetch_weights(
         raise failures[0]
     kind = OfflineError if all(isinstance(f, OfflineError) for f in failures) else DownloadError
     raise kind("\n".join(map(str, failures)))
+
+
+def find_local_file(checkpoint: str | Path) -> Path:
+    """Return the path of a user's checkpoint.
+
+    Raises:
+        InvalidArgument: there is no such file.
+    """
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise InvalidArgument(f"checkpoint={str(path)!r}: no such file")
+    return path
 
 
 def _read_published(
@@ -207,8 +219,6 @@ def _read_local(
     in_chans: int | None,
     how: Mapping[str, Any],
 ) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InvalidArgument(f"checkpoint={str(path)!r}: no such file")
     try:
         return read_tensors(path, network, **how)
     except KeyMismatch:

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from zoo.checkpoints.formats.format import Format
 from zoo.checkpoints.match import check_values, find_format, fit_tensors, unwrap
 from zoo.checkpoints.read import read_checkpoint
-from zoo.errors import InvalidArgument
 from zoo.hub.cache import Cache, cache_root
-from zoo.loading import fetch_weights
-from zoo.manifest import Entry, find_entry, read_architecture
+from zoo.loading import fetch_weights, find_local_file
+from zoo.manifest import find_entry, read_architecture
 from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network
 from zoo.records import Preprocessing
@@ -160,14 +159,17 @@ def load_supernet(
     """
     entry = find_entry(name, space.__name__)
     built = space.from_settings({**entry.record.settings, **settings})
-    path, format, root_key = _find_file(
-        entry, checkpoint, checkpoint_format, root_key, cache_dir, offline
-    )
+    if checkpoint is not None:
+        path = find_local_file(checkpoint)
+    else:
+        cache = Cache(cache_root(Path(cache_dir) if cache_dir else None))
+        weights, path = fetch_weights(entry, cache, offline)
+        checkpoint_format, root_key = weights.format, weights.root_key
     return read_supernet(
         path,
         built,
         read_architecture(entry),
-        format=format,
+        format=checkpoint_format,
         root_key=root_key,
         preferred=tuple(weights.format for weights in entry.weights),
         preprocessing=entry.preprocessing,
@@ -194,21 +196,3 @@ def load_once_for_all(name: str, space: type[SearchSpace], **options: Any) -> Su
         name,
     )
     return load_supernet(name, space, **options)
-
-
-def _find_file(
-    entry: Entry,
-    checkpoint: str | Path | None,
-    format: str | None,
-    root_key: str | None,
-    cache_dir: str | Path | None,
-    offline: bool | None,
-) -> tuple[Path, str | None, str | None]:
-    if checkpoint is None:
-        cache = Cache(cache_root(Path(cache_dir) if cache_dir else None))
-        weights, path = fetch_weights(entry, cache, offline)
-        return path, weights.format, weights.root_key
-    path = Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise InvalidArgument(f"checkpoint={str(checkpoint)!r}: no such file")
-    return path, format, root_key
