@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from zoo.checkpoints.formats.format import rename_by_prefix
+
 CELL_SPACES = ("AmoebaNet", "DARTS", "ENAS", "NASNet", "PNAS")
 
 _CELL_KEY = re.compile(
@@ -66,15 +68,7 @@ def rename_cells(
         cell_name: The file's key for a key inside a cell.
     """
     cells = parse_cell_keys(keys)
-    renamed = {}
-    for key in keys:
-        if key in cells:
-            renamed[key] = cell_name(cells[key])
-            continue
-        prefix = max((p for p in top if key.startswith(p + ".")), key=len, default=None)
-        if prefix is not None:
-            renamed[key] = top[prefix] + key.removeprefix(prefix)
-    return renamed
+    return rename_by_prefix(keys, top, {key: cell_name(cell) for key, cell in cells.items()})
 
 
 def parse_cell_keys(keys: Sequence[str]) -> dict[str, CellKey]:

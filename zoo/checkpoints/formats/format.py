@@ -43,3 +43,22 @@ class Format:
     def convert_for(self, space: str) -> Convert | None:
         """Return what happens to the tensors for a space, or None where nothing does."""
         return self.convert.get(space) or self.convert.get("*")
+
+
+def rename_by_prefix(
+    keys: Sequence[str], top: Mapping[str, str], inside: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the file's key for each key that has one: that of `inside`, or one with its prefix.
+
+    Args:
+        top: The file's prefix for each prefix; the longest that fits counts.
+        inside: The file's key for keys that a prefix does not decide.
+    """
+    renamed = {}
+    for key in keys:
+        prefix = max((p for p in top if key.startswith(p + ".")), key=len, default=None)
+        if key in inside:
+            renamed[key] = inside[key]
+        elif prefix is not None:
+            renamed[key] = top[prefix] + key.removeprefix(prefix)
+    return renamed

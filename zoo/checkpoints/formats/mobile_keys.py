@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from zoo.checkpoints.formats.format import rename_by_prefix
+
 # What the convolutions of squeeze-and-excite are called in files that follow EfficientNet.
 GATE_NAMES = {"fc1": "conv_reduce", "fc2": "conv_expand"}
 PARTS = ("expand", "depthwise", "squeeze_excite", "project")
@@ -35,15 +37,7 @@ def rename(
         block_name: The file's key for a key inside a block.
     """
     blocks = parse_block_keys(keys)
-    renamed = {}
-    for key in keys:
-        if key in blocks:
-            renamed[key] = block_name(blocks[key])
-            continue
-        prefix = max((p for p in top if key.startswith(p + ".")), key=len, default=None)
-        if prefix is not None:
-            renamed[key] = top[prefix] + key.removeprefix(prefix)
-    return renamed
+    return rename_by_prefix(keys, top, {key: block_name(block) for key, block in blocks.items()})
 
 
 def gate_leaf(key: BlockKey) -> str:
