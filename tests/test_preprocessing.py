@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
+from sklearn.datasets import load_sample_images
+from timm.data.transforms_factory import create_transform
+from timm.models import get_pretrained_cfg
 from torchvision import transforms
+from torchvision.models import get_model_weights, list_models
 
 from zoo.errors import InvalidArgument
+from zoo.manifest import find_records
 from zoo.preprocessing import build_train_transform, build_transform, describe
 from zoo.records import Preprocessing
 
@@ -150,3 +159,144 @@ def test_describe_is_one_line() -> None:
         "resize 36 bicubic, centre crop 32, RGB 0..1, "
         "mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
     )
+
+
+def records() -> list[Preprocessing]:
+    """Return every distinct preprocessing of the built-in models."""
+    found = {}
+    for _, record in find_records():
+        for p in (record.preprocessing, *(w.preprocessing for w in record.weights)):
+            if p is not None:
+                found[p] = None
+    return list(found)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[Image.Image]:
+    """Return real images: wide, tall, with an odd aspect, and smaller than any crop."""
+    wide, other = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    assert wide.size == other.size == (640, 427)
+    tall = other.transpose(Image.Transpose.ROTATE_90)
+    return [wide, tall, other.crop((0, 0, 501, 333)), wide.resize((41, 30))]
+
+
+@pytest.mark.parametrize("p", records(), ids=describe)
+def test_every_record_is_the_reference_transform(
+    p: Preprocessing, photographs: list[Image.Image]
+) -> None:
+    """Every built-in record against torchvision's steps, and timm's transform where it has one."""
+    mode = transforms.InterpolationMode(p.interpolation)
+    transform = build_transform(p)
+    plain = (p.channels, p.value_range, p.antialias) == ("RGB", (0.0, 1.0), True)
+    for image in photographs:
+        found = transform(image)
+        if plain:
+            steps = [transforms.Resize(p.resize, mode), transforms.CenterCrop(p.crop)]
+            steps += [transforms.ToTensor(), transforms.Normalize(p.mean, p.std)]
+            assert torch.equal(found, transforms.Compose(steps)(image))
+            assert torch.equal(found, build_timm_transform(p)(image))
+        else:
+            torch.testing.assert_close(found, as_spos(p, image), rtol=0, atol=1e-4)
+
+
+def build_timm_transform(p: Preprocessing) -> Any:
+    return create_transform(
+        (3, p.crop, p.crop),
+        interpolation=p.interpolation,
+        mean=p.mean,
+        std=p.std,
+        # timm truncates crop / crop_pct; half a pixel more keeps it from missing by one
+        crop_pct=p.crop / (p.resize + 0.5),
+        crop_mode="center",
+    )
+
+
+def as_spos(p: Preprocessing, image: Image.Image) -> torch.Tensor:
+    """Return what Single Path One-Shot feeds its networks, with torchvision in OpenCV's place.
+
+    Source: github.com/megvii-model/SinglePathOneShot, src/Evaluation/template/train.py.
+    """
+    assert (p.channels, p.value_range, p.antialias) == ("BGR", (0.0, 255.0), False)
+    assert (set(p.mean), set(p.std), p.longer_side) == ({0.0}, {1.0}, "rounded")
+    (width, height), size = image.size, p.resize
+    if height < width:
+        size = [size, int(size / height * width + 0.5)]
+    else:
+        size = [int(size / width * height + 0.5), size]
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    pixels = transforms.functional.resize(pixels, size, antialias=False)
+    return transforms.CenterCrop(p.crop)(pixels).flip(0).float()
+
+
+@pytest.mark.parametrize("p", [p for p in records() if not p.antialias], ids=describe)
+def test_records_of_opencv_users_are_within_one_grey_level_of_opencv(
+    p: Preprocessing, photographs: list[Image.Image]
+) -> None:
+    cv2 = pytest.importorskip("cv2", reason="pip install opencv-python-headless")
+    for image in photographs:
+        height, width = image.height, image.width
+        scale = p.resize / min(height, width)
+        size = (int(scale * width + 0.5), int(scale * height + 0.5))
+        resized = cv2.resize(np.array(image)[:, :, ::-1], size, interpolation=cv2.INTER_LINEAR)
+        expected = transforms.CenterCrop(p.crop)(torch.from_numpy(resized).permute(2, 0, 1))
+        difference = (build_transform(p)(image) - expected).abs()
+        assert difference.max() <= 1 and difference.mean() < 0.2
+
+
+def test_records_of_timm_have_timm_s_settings() -> None:
+    """timm's configuration, its rounding of crop_pct too, says what its models' records say."""
+    checked = 0
+    for name, record in find_records():
+        for weights in record.weights:
+            for match in re.findall(r"hf://timm/([^/]+)/", " ".join(weights.sources)):
+                config: Any = get_pretrained_cfg(match)
+                p = weights.preprocessing or record.preprocessing
+                assert p.crop == config.input_size[1], name
+                assert p.resize == math.floor(p.crop / config.crop_pct), name
+                assert (p.interpolation, p.mean, p.std) == (
+                    config.interpolation,
+                    config.mean,
+                    config.std,
+                ), name
+                assert config.crop_mode == "center" and p.antialias and p.channels == "RGB"
+                checked += 1
+    assert checked >= 40
+
+
+def test_records_of_torchvision_are_torchvision_s_transforms(
+    photographs: list[Image.Image],
+) -> None:
+    presets = {}
+    for model in list_models(module=torchvision.models):
+        for weights in get_model_weights(model):
+            presets[weights.url] = weights.transforms()
+    checked = 0
+    for name, record in find_records():
+        for weights in record.weights:
+            for source in presets.keys() & set(weights.sources):
+                transform = build_transform(weights.preprocessing or record.preprocessing)
+                for image in photographs:
+                    assert torch.equal(transform(image), presets[source](image)), name
+                checked += 1
+    assert checked >= 5
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "longer"),
+    [(375, 500, 341), (334, 500, 383), (333, 499, 384)],  # 341.3, 383.2, 383.6
+)
+@pytest.mark.parametrize("antialias", [True, False])
+def test_the_longer_side_is_truncated_or_rounded(
+    height: int, width: int, longer: int, antialias: bool
+) -> None:
+    p = Preprocessing(resize=256, crop=256, antialias=antialias, mean=(0,) * 3, std=(1,) * 3)
+    rounded = msgspec.structs.replace(p, longer_side="rounded")
+    image = noise(height, width)
+    pixels = image if antialias else transforms.functional.pil_to_tensor(image)
+    for size, record in ((256, p), ([256, longer], rounded)):
+        resized = transforms.functional.resize(pixels, size, antialias=antialias)  # type: ignore
+        whole = transforms.functional.center_crop(resized, [256])
+        if antialias:
+            whole = transforms.functional.pil_to_tensor(whole)
+        assert torch.equal((build_transform(record)(image) * 255).round(), whole.float())
+    assert "longer side rounded" in describe(rounded)

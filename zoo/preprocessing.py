@@ -25,9 +25,10 @@ SMALL_IMAGE = 64  # pixels; data sets up to this size are trained on padded crop
 def describe(p: Preprocessing) -> str:
     """Return one line: `resize 256 bicubic, centre crop 224, RGB 0..1, mean (…), std (…)`."""
     aliased = "" if p.antialias else " without antialiasing"
+    rounded = " (longer side rounded)" if p.longer_side == "rounded" else ""
     low, high = p.value_range
     return (
-        f"resize {p.resize} {p.interpolation}{aliased}, centre crop {p.crop}, "
+        f"resize {p.resize}{rounded} {p.interpolation}{aliased}, centre crop {p.crop}, "
         f"{p.channels} {low:g}..{high:g}, mean {p.mean}, std {p.std}"
     )
 
@@ -41,7 +42,7 @@ def build_transform(p: Preprocessing) -> Transform:
     from torchvision import transforms
 
     return transforms.Compose(
-        [_ToMode(p.channels), _resize(p), transforms.CenterCrop(p.crop), _Normalise(p)]
+        [_ToMode(p.channels), _Resize(p), transforms.CenterCrop(p.crop), _Normalise(p)]
     )
 
 
@@ -71,7 +72,7 @@ def build_train_transform(
 
     steps: list[Any] = [_ToMode(p.channels)]
     if crop == "padded" or (crop == "auto" and p.crop <= SMALL_IMAGE):
-        steps += [_resize(p), transforms.RandomCrop(p.crop, padding=p.crop // 8)]
+        steps += [_Resize(p), transforms.RandomCrop(p.crop, padding=p.crop // 8)]
     else:
         mode = transforms.InterpolationMode(p.interpolation)
         steps += [transforms.RandomResizedCrop(p.crop, scale, interpolation=mode)]
@@ -85,20 +86,6 @@ def build_train_transform(
     if random_erasing:
         steps += [RandomErasing(random_erasing, device="cpu")]
     return transforms.Compose(steps)
-
-
-def _resize(p: Preprocessing) -> Callable[[Any], Any]:
-    from torchvision import transforms
-
-    mode = transforms.InterpolationMode(p.interpolation)
-    if p.antialias or p.interpolation == "nearest":
-        return transforms.Resize(p.resize, mode)
-    if p.interpolation == "lanczos":
-        raise InvalidArgument("preprocessing: lanczos always antialiases; set antialias to true")
-    # Pillow always antialiases, so the image becomes a tensor first.
-    return transforms.Compose(
-        [transforms.PILToTensor(), transforms.Resize(p.resize, mode, antialias=False)]
-    )
 
 
 def _policy(text: str, p: Preprocessing) -> Callable[[Any], Any]:
@@ -151,6 +138,35 @@ class _ToMode:
 
 def _high_byte(value: Any) -> Any:
     return value * (1 / 256)
+
+
+class _Resize:
+    """Pillow image -> one whose shorter side has a length; a tensor where nothing antialiases."""
+
+    def __init__(self, p: Preprocessing) -> None:
+        from torchvision.transforms import InterpolationMode
+
+        if p.interpolation == "lanczos" and not p.antialias:
+            raise InvalidArgument(
+                "preprocessing: lanczos always antialiases; set antialias to true"
+            )
+        self.shorter = p.resize
+        self.is_rounded = p.longer_side == "rounded"
+        self.mode = InterpolationMode(p.interpolation)
+        self.antialias = p.antialias or p.interpolation == "nearest"
+
+    def __call__(self, image: Any) -> Any:
+        from torchvision.transforms import functional
+
+        width, height = image.size
+        size = [self.shorter]  # torchvision truncates the other side
+        if self.is_rounded:
+            scale = self.shorter / min(height, width)
+            size = [int(scale * height + 0.5), int(scale * width + 0.5)]
+        if not self.antialias:
+            # Pillow always antialiases, so the image becomes a tensor first.
+            image = functional.pil_to_tensor(image)
+        return functional.resize(image, size, self.mode, antialias=self.antialias)
 
 
 class _Normalise:

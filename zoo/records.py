@@ -34,12 +34,15 @@ class Preprocessing(Record, frozen=True, kw_only=True):
     """How an image becomes an input; a wrong field gives wrong answers without an error.
 
     `resize` is the length of the shorter side in pixels, before a centre crop
-    of `crop` × `crop`. `value_range` is what 0 and 255 become before `mean`
+    of `crop` × `crop`. The longer side keeps the aspect, and becomes a whole pixel
+    as `longer_side` says; a pixel more moves the crop by half a pixel.
+    `value_range` is what 0 and 255 become before `mean`
     is subtracted and `std` divides; both are in the order of `channels`.
     """
 
     resize: PositiveInt
     crop: PositiveInt
+    longer_side: Literal["truncated", "rounded"] = "truncated"
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     antialias: bool = True
     channels: Literal["RGB", "BGR", "L"] = "RGB"
