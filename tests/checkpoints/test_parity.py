@@ -15,38 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo import MobileNetV3Space, load_checkpoint, load_searched_model
+from zoo import load_checkpoint, load_searched_model
 from zoo.networks.network import Network
-from zoo.spaces.base import Architecture
 
-# HardCoRe-NAS, https://arxiv.org/abs/2102.11646: block strings and widths of timm 1.0.31,
-# `timm/models/hardcorenas.py`. The activations are those of MobileNetV3.
-HARDCORENAS_SETTINGS: dict[str, Any] = {
-    "base_widths": (32, 16, 24, 40, 80, 112, 192, 960, 1280),
-    "width_multipliers": (1.0,),
-    "expand_ratios": (3, 4, 6),
-    "squeeze_excite": ("none", *("optional",) * 5),
-    "bn_eps": 1e-5,
-}
-HARDCORENAS = {
-    "hardcorenas_a": """
-        k5e3 k5e3_se | k5e3 k5e6_se | k5e6_se k5e6_se | k5e6_se k5e6_se | k5e6_se k5e6_se""",
-    "hardcorenas_b": """
-        k5e3 k5e3_se k3e3 | k5e3 k5e3 k5e3 | k5e3 k5e3 k3e3 k3e3 | k5e3 k3e3 k3e3 k3e3
-        | k5e6_se k5e6_se k3e3_se""",
-    "hardcorenas_c": """
-        k5e3 k5e3_se | k5e3 k5e3 k5e3 k5e3 | k5e4 k5e6_se k3e3 k3e3 | k5e6_se k3e3 k3e3 k3e3
-        | k5e6_se k5e6_se k3e3_se""",
-    "hardcorenas_d": """
-        k5e3_se k5e3_se | k5e3_se k5e4_se k3e3_se | k5e4_se k3e3_se k3e3_se k3e3_se
-        | k3e4_se k5e4_se k3e3_se k5e3_se | k5e6_se k5e6_se k5e6_se k3e6_se""",
-    "hardcorenas_e": """
-        k5e3_se k5e3_se | k5e6_se k5e4_se k5e4_se k3e3_se | k5e4_se k3e6_se
-        | k5e6_se k5e6_se k5e6_se k5e3_se | k5e6_se k5e6_se k5e6_se k3e6_se""",
-    "hardcorenas_f": """
-        k5e3_se k5e3_se | k5e6_se k5e6_se | k5e6_se k5e6_se k3e3_se k3e3_se
-        | k3e6_se k5e6_se k5e6_se k3e3_se | k5e6_se k5e6_se k3e6_se k3e6_se""",
-}
 TIMM = {
     "mobilenetv3_large_100": "mobilenetv3-large-100",
     "mobilenetv3_small_050": "mobilenetv3-small-050",
@@ -57,14 +28,6 @@ TORCHVISION = {
     "mobilenet_v3_large": "mobilenetv3-large-torchvision",
     "mobilenet_v3_small": "mobilenetv3-small-torchvision",
 }
-
-
-def hardcorenas(blocks: str) -> Network:
-    """Return the network of a line of `HARDCORENAS`."""
-    stages = [stage.split() for stage in blocks.split("|")]
-    architecture: Architecture = {"stem_kernel": 3, "s0": ["k3"]}
-    architecture |= {f"s{number}": stage for number, stage in enumerate(stages, start=1)}
-    return MobileNetV3Space.from_settings(HARDCORENAS_SETTINGS).build(architecture)
 
 
 def randomised(network: nn.Module) -> nn.Module:
@@ -101,14 +64,6 @@ def test_timm(name: str, tmp_path: Path) -> None:
 
     ours = load_searched_model(TIMM[name], pretrained=False)
     check_parity(timm.create_model(name), ours, tmp_path, "timm")
-
-
-@pytest.mark.parametrize("name", sorted(HARDCORENAS))
-def test_hardcorenas(name: str, tmp_path: Path) -> None:
-    """HardCoRe-NAS as timm has it."""
-    import timm
-
-    check_parity(timm.create_model(name), hardcorenas(HARDCORENAS[name]), tmp_path, "timm")
 
 
 @pytest.mark.parametrize("name", sorted(TORCHVISION))
