@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,19 +37,16 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class CellPlace:
-    """Where a cell stands: the channels of its two inputs, its width and its stride.
+    """What a place in the network asks of its cell; a stride of 2 asks for the reducing one.
 
     Args:
-        halve_older: The older input is twice as large as the newer one.
         raw_older: The older input enters the edges without a projection.
         keep_older: The next cell's older input is this cell's older input, not its newer one.
         drop_path: Probability of leaving an edge out of a training sample.
     """
 
-    channels: tuple[int, int]
     width: int
     stride: int = 1
-    halve_older: bool = False
     raw_older: bool = False
     keep_older: bool = False
     drop_path: float = 0.0
@@ -60,13 +57,24 @@ class Cell(nn.Module):
 
     `preprocess0`, `preprocess1`, `ops.K` (two for each node) and `merge.I` (an
     input that the concatenation takes at half its size) are checkpoint keys.
+
+    Args:
+        channels: Of the older and of the newer input.
+        halve_older: The older input is twice as large as the newer one.
     """
 
-    def __init__(self, plan: CellPlan, place: CellPlace, style: OperatorStyle) -> None:
+    def __init__(
+        self,
+        plan: CellPlan,
+        place: CellPlace,
+        style: OperatorStyle,
+        channels: tuple[int, int],
+        halve_older: bool,
+    ) -> None:
         super().__init__()
-        older, newer = place.channels
+        older, newer = channels
         width = place.width
-        self.preprocess0 = _make_preprocess0(place, style)
+        self.preprocess0 = _make_preprocess0(place, style, older, halve_older)
         self.preprocess1 = ReluConvNorm(newer, width, 1, style=style)
         state_widths = {0: older if place.raw_older else width}
         self.sources = tuple(edge.source for edge in plan.edges)
@@ -109,15 +117,42 @@ class Cell(nn.Module):
         return self.merge[key](states[source]) if key in self.merge else states[source]
 
 
-def _make_preprocess0(place: CellPlace, style: OperatorStyle) -> nn.Module:
-    older = place.channels[0]
+def _make_preprocess0(
+    place: CellPlace, style: OperatorStyle, older: int, halve_older: bool
+) -> nn.Module:
     if place.raw_older:
         return nn.Identity()
-    if place.halve_older:
+    if halve_older:
         return FactorizedReduce(older, place.width, style=style)
     if style.tensorflow and older == place.width:
         return nn.Identity()
     return ReluConvNorm(older, place.width, 1, style=style)
+
+
+def stack_cells(
+    stages: Iterable[Iterable[CellPlace]],
+    plans: tuple[CellPlan, CellPlan],
+    style: OperatorStyle,
+    stem_channels: int,
+    *,
+    halve_older: bool = False,
+) -> Iterator[list[Cell]]:
+    """Yield the cells of each stage, each cell fitted to the outputs of the two before it.
+
+    Args:
+        plans: Of the normal and of the reducing cell.
+        stem_channels: Of both inputs of the first cell.
+        halve_older: The older input of the first cell is twice as large as the newer one.
+    """
+    channels = (stem_channels, stem_channels)
+    for places in stages:
+        cells = []
+        for place in places:
+            cell = Cell(plans[place.stride > 1], place, style, channels, halve_older)
+            cells.append(cell)
+            channels = (channels[0] if place.keep_older else channels[1], cell.out_channels)
+            halve_older = place.stride > 1
+        yield cells
 
 
 class Newest(nn.Module):

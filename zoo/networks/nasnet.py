@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
+
 from torch import Tensor, nn
 
 from zoo.layers.cell_modules import OperatorStyle
-from zoo.networks.cells import Cell, CellNetwork, CellPlace, CellPlan, Newest, Pair
+from zoo.networks.cells import CellNetwork, CellPlace, CellPlan, Newest, Pair, stack_cells
 from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
 
 
@@ -47,50 +50,43 @@ class NASNetNetwork(CellNetwork):
         super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
         self.style = style
         self.stem = ValidStem(in_chans, stem_channels, style)
-        stages = _place_cells(width, num_cells, extra_reductions)
-        total, count = sum(map(len, stages)), 0
-        channels, halve_older = (stem_channels, stem_channels), False
+        places = _place_cells(width, num_cells, extra_reductions, skip_reduction_input, drop_path)
         self.stages = nn.ModuleList()
         shapes: list[tuple[int, int]] = []
-        for number, widths_and_strides in enumerate(stages):
-            stage = nn.Sequential()
-            for cell_width, stride in widths_and_strides:
-                count += 1
-                keep_older = skip_reduction_input and stride == 2 and number > 1
-                place = CellPlace(
-                    channels,
-                    cell_width,
-                    stride,
-                    halve_older=halve_older,
-                    raw_older=number == 0,
-                    keep_older=keep_older,
-                    drop_path=drop_path * count / total,
-                )
-                cell = Cell(reduce if stride == 2 else normal, place, style)
-                stage.append(cell)
-                channels = (channels[0] if keep_older else channels[1], cell.out_channels)
-                halve_older = stride == 2
-            self.stages.append(stage)
-            shapes.append((channels[1], 4 * 2**number))
-        self.auxiliary_place = (2, len(stages[2]) - 1, shapes[2][0], 3)
+        for number, cells in enumerate(stack_cells(places, (normal, reduce), style, stem_channels)):
+            self.stages.append(nn.Sequential(*cells))
+            shapes.append((cells[-1].out_channels, 4 * 2**number))
+        self.auxiliary_place = (2, len(places[2]) - 1, shapes[2][0], 3)
         self.feature_info = describe_features(shapes, (stem_channels, 2))
         self.final = nn.Sequential(Newest(), nn.ReLU())
         self.hidden = nn.Identity()
-        self.num_features = self.head_hidden_size = channels[1]
+        self.num_features = self.head_hidden_size = shapes[-1][0]
         initialize_conv_net(self)
-        self.classifier = make_classifier(channels[1], num_classes)
+        self.classifier = make_classifier(self.num_features, num_classes)
 
 
-def _place_cells(width: int, num_cells: int, extra_reductions: bool) -> list[list[tuple[int, int]]]:
-    """Return (width, stride) of every cell of the four stages."""
-    stages = [[(max(2, width // 4), 2)], [(max(2, width // 2), 2)], [], []]
+def _place_cells(
+    width: int, num_cells: int, extra_reductions: bool, skip_reduction_input: bool, drop_path: float
+) -> list[list[CellPlace]]:
+    """Return the places of the four stages."""
+    stages = [
+        [CellPlace(max(2, width // 4), 2, raw_older=True)],
+        [CellPlace(max(2, width // 2), 2)],
+        [],
+        [],
+    ]
     for stage in range(3):
-        cells = [(width * 2**stage, 1)] * ((stage + 1) * num_cells // 3 - stage * num_cells // 3)
+        normal = CellPlace(width * 2**stage)
+        cells = [normal] * ((stage + 1) * num_cells // 3 - stage * num_cells // 3)
         if stage > 0:
-            first = (width * 2**stage, 2)
+            first = replace(normal, stride=2, keep_older=skip_reduction_input)
             cells = [first, *cells] if extra_reductions else [first, *cells[1:]]
         stages[stage + 1] += cells
-    return stages
+    steps, total = count(1), sum(map(len, stages))
+    return [
+        [replace(place, drop_path=drop_path * next(steps) / total) for place in places]
+        for places in stages
+    ]
 
 
 class ValidStem(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo.layers.cell_modules import OperatorStyle
-from zoo.networks.cells import Cell, CellNetwork, CellPlace, CellPlan, Newest, Pair
+from zoo.networks.cells import CellNetwork, CellPlace, CellPlan, Newest, Pair, stack_cells
 from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
 
 
@@ -40,47 +40,40 @@ class NDSNetwork(CellNetwork):
         super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
         self.style = style
         self.stages = nn.ModuleList()
-        shapes: list[tuple[int, int]] = []
         if imagenet:
             self.stem = ImageNetStem(in_chans, width, style)
             self.stages.append(nn.Sequential(ImageNetStemTail(width, style)))
-            stem_shape, channels, reduction = (width, 4), (width, width), 8
-            shapes.append((width, 8))
+            shapes = [(width, 4), (width, 8)]
         else:
             self.stem = CifarStem(in_chans, 3 * width, style)
-            stem_shape, channels, reduction = (3 * width, 1), (3 * width, 3 * width), 1
-        halve_older = imagenet
-        for stage in range(3):
-            cells = nn.Sequential()
-            for index in range((stage + 1) * num_cells // 3 - stage * num_cells // 3):
-                reduces = stage > 0 and index == 0
-                place = CellPlace(
-                    channels,
-                    width * 2**stage,
-                    stride=2 if reduces else 1,
-                    halve_older=halve_older,
-                    drop_path=drop_path,
-                )
-                cell = Cell(reduce if reduces else normal, place, style)
-                cells.append(cell)
-                channels, halve_older = (channels[1], cell.out_channels), reduces
-                reduction *= place.stride
-                if stage == 2 and reduces:
-                    # At 7 pixels for ImageNet, at 8 for CIFAR.
-                    self.auxiliary_place = (
-                        len(self.stages),
-                        0,
-                        cell.out_channels,
-                        2 if imagenet else 3,
-                    )
-            self.stages.append(cells)
-            shapes.append((channels[1], reduction))
-        self.feature_info = describe_features(shapes, stem_shape)
+            shapes = [(3 * width, 1)]
+        channels, reduction = shapes[-1]
+        places = _place_cells(width, num_cells, drop_path)
+        for number, cells in enumerate(
+            stack_cells(places, (normal, reduce), style, channels, halve_older=imagenet)
+        ):
+            if number == 2:  # at 7 pixels for ImageNet, at 8 for CIFAR
+                pooling_stride = 2 if imagenet else 3
+                self.auxiliary_place = (len(self.stages), 0, cells[0].out_channels, pooling_stride)
+            self.stages.append(nn.Sequential(*cells))
+            shapes.append((cells[-1].out_channels, reduction * 2**number))
+        self.feature_info = describe_features(shapes[1:], shapes[0])
         self.final = Newest()
         self.hidden = nn.Identity()
-        self.num_features = self.head_hidden_size = channels[1]
+        self.num_features = self.head_hidden_size = shapes[-1][0]
         initialize_conv_net(self)
-        self.classifier = make_classifier(channels[1], num_classes)
+        self.classifier = make_classifier(self.num_features, num_classes)
+
+
+def _place_cells(width: int, num_cells: int, drop_path: float) -> list[list[CellPlace]]:
+    """Return the places of the three stages; the later two start with a reducing cell."""
+    return [
+        [
+            CellPlace(width * 2**stage, 2 if stage and not index else 1, drop_path=drop_path)
+            for index in range((stage + 1) * num_cells // 3 - stage * num_cells // 3)
+        ]
+        for stage in range(3)
+    ]
 
 
 class CifarStem(nn.Module):
