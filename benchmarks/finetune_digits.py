@@ -21,7 +21,7 @@ from environment import write_result
 from PIL import Image
 from sklearn.datasets import load_digits
 
-MODEL = "nb201-resnet-like"
+MODEL = "nb201-resnet-like-mini"
 RECIPE = ("--epochs", "4", "--batch-size", "64", "--lr", "0.003", "--seed", "0")
 
 

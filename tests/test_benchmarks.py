@@ -91,7 +91,7 @@ def test_accuracy_passes_over_weights_that_are_not_at_hand(
 def test_accuracy_goes_on_after_a_model_that_fails(load: Any, mine: None, tmp_path: Path) -> None:
     """Digits are not what the zoo's own CIFAR-10 networks tell apart."""
     digits, out = write_digits(tmp_path / "digits", 0, 30), tmp_path / "out"
-    with pytest.raises(SystemExit, match=r"(?s)nb201-resnet-like: .*other class names"):
+    with pytest.raises(SystemExit, match=r"(?s)nb201-resnet-like-mini: .*other class names"):
         run(load("accuracy"), "--cifar10", digits, "--out", out)
     assert [found.model for found in read_measurements(out)] == ["mine"]
 

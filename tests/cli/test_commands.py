@@ -13,7 +13,7 @@ from PIL import Image
 import zoo
 from zoo.cli.main import COMMANDS, main
 
-EMBEDDED = "nb201-resnet-like"
+EMBEDDED = "nb201-resnet-like-mini"
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from zoo.prediction import load_classifier, predict
 from zoo.spaces.nasbench201 import NasBench201
 from zoo.verification import check_golden
 
-EMBEDDED = "nb201-resnet-like"
+EMBEDDED = "nb201-resnet-like-mini"
 
 
 @click.command()
