@@ -18,8 +18,10 @@ from torch import nn
 from tests.checkpoints.test_parity import randomised
 from zoo import load_searched_model
 from zoo.checkpoints.formats import FORMATS
+from zoo.manifest import find_records
 from zoo.networks.network import Network
 
+RECORDS = dict(find_records())
 TIMM = {
     **{f"hardcorenas-{letter}": f"hardcorenas_{letter}" for letter in "abcdef"},
     **{f"fbnetv3-{letter}-timm": f"fbnetv3_{letter}" for letter in "bdg"},
@@ -28,6 +30,7 @@ TIMM = {
     "efficientnet-b0-tf": "tf_efficientnet_b0",
     "efficientnet-b0-timm": "efficientnet_b0",
     "efficientnet-lite0": "efficientnet_lite0",
+    "efficientnet-lite0-tf": "tf_efficientnet_lite0",
     "fbnetc-100": "fbnetc_100",
     **{f"mixnet-{size}": f"mixnet_{size}" for size in ("s", "m", "l", "xl")},
     **{f"mixnet-{size}-tf": f"tf_mixnet_{size}" for size in ("s", "m", "l")},
@@ -90,6 +93,33 @@ def test_timm(name: str, tmp_path: Path) -> None:
 
     # An even size at some strides and an odd one at others: TensorFlow's padding shows.
     check_parity(timm.create_model(TIMM[name]), name, tmp_path, size=72)
+
+
+def fairnas_se(name: str) -> nn.Module:
+    """Return timm's network of FairNAS with gates, in the stages of `models/timm_models.py`."""
+    from timm.models._efficientnet_builder import decode_arch_def
+    from timm.models.efficientnet import EfficientNet
+
+    record = RECORDS[name]
+    widths, strides = record.settings["base_widths"][2:], record.settings["strides"][2:]
+    choices = load_searched_model(name, pretrained=False).architecture
+    blocks = [
+        f"ir_r1_k{label[1]}_s{stride if index == 0 else 1}_e{label[3]}_c{width}"
+        f"_se{record.settings['gate']['ratio']:f}_nsw"
+        for stage, width, stride in zip(range(1, 7), widths, strides, strict=False)
+        for index, label in enumerate(choices[f"s{stage}"])
+    ]
+    stages = [blocks[start:end] for start, end in ((0, 1), (1, 2), (2, 6), (6, 14), (14, 19))]
+    arch_def = [["ds_r1_k3_s1_e1_c16"], *stages]
+    return EfficientNet(decode_arch_def(arch_def), num_features=1280, stem_size=32)
+
+
+@pytest.mark.parametrize(
+    "name", [f"fairnas-{x}-se{ratio}" for x in "abc" for ratio in ("", "-0.5")]
+)
+def test_fairnas_se(name: str, tmp_path: Path) -> None:
+    """Its authors' code calls timm with a block definition: so does this."""
+    check_parity(fairnas_se(name), name, tmp_path, size=72)
 
 
 @pytest.mark.parametrize("name", sorted(TORCHVISION))
