@@ -147,7 +147,7 @@ def test_hash_of_an_architecture_file() -> None:
     path = Path(zoo.__file__).parent / "architectures/nasbench201/resnet-like.json"
     code, output = run("hash", path)
     assert code == 0
-    net = zoo.load_searched_model(EMBEDDED, pretrained=False)
+    net = zoo.load_searched_model("nb201-resnet-like", pretrained=False)
     assert json.loads(output)["architecture_hash"] == net.architecture_hash
 
 
