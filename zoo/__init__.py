@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zoo.evaluation.accuracy import evaluate as evaluate
     from zoo.finetuning.named import finetune as finetune
     from zoo.manifest import add_manifest as add_manifest
+    from zoo.optimizing.exporting import export as export
+    from zoo.optimizing.optimize import optimize as optimize
     from zoo.registry import list_models as list_models
     from zoo.registry import load_searched_model as load_searched_model
     from zoo.registry import model_info as model_info
@@ -50,11 +52,13 @@ _HOME_OF = {
     "ShuffleNetSpace": "zoo.spaces.shufflenet",
     "add_manifest": "zoo.manifest",
     "evaluate": "zoo.evaluation.accuracy",
+    "export": "zoo.optimizing.exporting",
     "finetune": "zoo.finetuning.named",
     "list_models": "zoo.registry",
     "load_checkpoint": "zoo.checkpoints.load",
     "load_searched_model": "zoo.registry",
     "model_info": "zoo.registry",
+    "optimize": "zoo.optimizing.optimize",
     "transform_for": "zoo.registry",
 }
 

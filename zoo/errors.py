@@ -19,6 +19,7 @@
     │   ├── KeyMismatch           tensors are missing, left over or of another shape
     │   └── ArchitectureMismatch  the file belongs to another architecture
     ├── VerificationError         a network does not compute what its record says
+    ├── OptimizationError         a network cannot be brought into a faster form here
     ├── DatasetError              a data set cannot be used as asked
     └── TrainingError             training cannot start, go on or resume
 
@@ -105,6 +106,10 @@ class ArchitectureMismatch(CheckpointError):
 
 class VerificationError(ZooError):
     """A network does not compute what its record says."""
+
+
+class OptimizationError(ZooError):
+    """A network cannot be brought into a faster form: a package is missing, or it has none."""
 
 
 class DatasetError(ZooError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +45,9 @@ def predict(classifier: Classifier, image: Path | Any, top: int = 5) -> list[tup
     if top < 1:
         raise InvalidArgument(f"top={top}: expected at least 1")
     picture = open_image(image) if isinstance(image, (str, Path)) else image
-    device = next(classifier.network.parameters()).device
+    # A network that another runtime runs has no parameters, but a buffer.
+    tensors = itertools.chain(classifier.network.parameters(), classifier.network.buffers())
+    device = next(tensors).device
     with torch.inference_mode():
         logits = classifier.network(classifier.transform(picture)[None].to(device))
     probabilities, indices = logits[0].softmax(0).topk(min(top, logits.shape[1]))

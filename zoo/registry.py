@@ -130,9 +130,18 @@ def class_names(record: ModelRecord) -> tuple[str, ...]:
     Raises:
         InvalidManifest: the record names a set of labels that timm does not have.
     """
-    if not isinstance(record.labels, str):
-        return record.labels
-    info = _label_set(record.labels)
+    return label_names(record.labels)
+
+
+def label_names(labels: tuple[str, ...] | str) -> tuple[str, ...]:
+    """Return the class names themselves, where `labels` may name a set of them.
+
+    Raises:
+        InvalidManifest: timm has no such set.
+    """
+    if not isinstance(labels, str):
+        return labels
+    info = _label_set(labels)
     return tuple(info.index_to_description(index) for index in range(info.num_classes()))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from zoo import load_searched_model
-from zoo.manifest import find_records
+from zoo.manifest import find_entry, find_records, read_architecture
 from zoo.networks.network import Network
 
 RECORDS = dict(find_records())
@@ -62,3 +64,37 @@ def tiny_images(name: str, batch: int = 2, seed: int = 0) -> Tensor:
     side = _SIDES.get(record.space, min(crop, 64)) or crop
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, 3, side, side, generator=generator)
+
+
+def covering_records() -> list[str]:
+    """Return few, cheap records whose choices and settings together have all values there are."""
+    values = {name: _values_of(name) for name in RECORDS}
+    missing = set().union(*values.values())
+    chosen = []
+    while missing:
+        chosen.append(
+            max(values, key=lambda name: len(values[name] & missing) / RECORDS[name].macs ** 0.5)
+        )
+        missing -= values[chosen[-1]]
+    return sorted(chosen)
+
+
+def _values_of(name: str) -> set[tuple[str, str, object]]:
+    """Return what decides which operators a network has: labels of choices, switches."""
+    record = RECORDS[name]
+    choices = read_architecture(find_entry(name))
+    labels = {label for value in choices.values() for label in _leaves(value)}
+    switches = {(key, leaf) for key, value in record.settings.items() for leaf in _leaves(value)}
+    return {(record.space, "", record.space)} | {
+        (record.space, key, value)
+        for key, value in [*(("choice", label) for label in labels), *switches]
+        if isinstance(value, (str, bool))
+    }
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "load, verify and try the embedded model",
     "draw": "write an architecture as a picture, SVG or DOT",
     "evaluate": "measure top-1 and top-5 accuracy, beside what was reported",
+    "export": "write a model for ONNX, OpenVINO or torch.export, proved by running it back",
     "fetch": "download and verify weights without loading them",
     "finetune": "train a searched model on your images",
     "hash": "print size, digests and architecture hash of a file",

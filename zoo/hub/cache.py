@@ -25,7 +25,7 @@ from zoo.hub.environment import is_offline as is_offline
 from zoo.hub.stamps import read_stamp, write_stamp
 
 LOG = logging.getLogger("zoo")
-RefKind = Literal["pin", "native"]
+RefKind = Literal["pin", "native", "optimized"]
 
 
 class Cache:
