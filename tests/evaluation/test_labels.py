@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.digits import write_tar
-from tests.evaluation.timm_evaluation import evaluate_with_timm
 from zoo.errors import DatasetError, InvalidArgument
 from zoo.evaluation.accuracy import evaluate
 from zoo.evaluation.datasets import open_dataset
@@ -66,12 +66,14 @@ def write_images(root: Path, folders: Sequence[str], classes: Sequence[int], nam
 
 
 @pytest.mark.parametrize("name", ["a", "r"])
-def test_subsets_are_judged_on_their_classes_only(tmp_path: Path, name: str) -> None:
+def test_subsets_are_judged_on_their_classes_only(
+    tmp_path: Path, timm_agreement: Any, name: str
+) -> None:
     variant = find_variant(name)
     assert variant.classes is not None and len(variant.classes) == 200
     folders = [WNIDS[index] for index in variant.classes]
     write_images(tmp_path / "data", folders, variant.classes, ["1.png"] * 200)
-    timm = evaluate_with_timm(
+    timm = timm_agreement.evaluate_with_timm(
         Nearest(), tmp_path / "data", CONFIG, valid_labels=list(variant.classes)
     )
     assert 20 < timm.top1_count < 180 and timm.top1_count < timm.top5_count
@@ -101,10 +103,10 @@ def test_the_classes_are_those_of_timm_s_lists() -> None:
         assert [WNIDS[index] for index in classes] == info.read_text().split()
 
 
-def test_v2_folders_are_class_indices(tmp_path: Path) -> None:
+def test_v2_folders_are_class_indices(tmp_path: Path, timm_agreement: Any) -> None:
     folders = [str(index) for index in range(1000)]
     write_images(tmp_path, folders, range(1000), ["1.png"] * 1000)
-    timm = evaluate_with_timm(Nearest(), tmp_path, CONFIG)
+    timm = timm_agreement.evaluate_with_timm(Nearest(), tmp_path, CONFIG)
     images, variant = open_for([find_entry("mobilenetv3-small-050")], tmp_path, None)
     assert variant is not None and variant.name == "v2"
     measured = evaluate(Nearest(), images, preprocessing=PREPROCESSING, labels=variant, workers=0)
@@ -119,7 +121,9 @@ def test_v2_folders_keep_their_index_when_some_are_missing(tmp_path: Path) -> No
     assert detect_variant(["7", "10", "999"]) is None
 
 
-def test_real_labels_accept_several_classes_and_leave_images_out(tmp_path: Path) -> None:
+def test_real_labels_accept_several_classes_and_leave_images_out(
+    tmp_path: Path, timm_agreement: Any
+) -> None:
     content = resources.files("timm.data") / "_info" / "imagenet_real_labels.json"
     real = json.loads(content.read_text())
     numbers = sorted(np.random.default_rng(1).choice(50_000, 300, replace=False).tolist())
@@ -129,7 +133,7 @@ def test_real_labels_accept_several_classes_and_leave_images_out(tmp_path: Path)
     folders = [WNIDS[(real[n][0] if real[n] else n % 1000)] for n in numbers]
     names = [f"ILSVRC2012_val_{number + 1:08d}.JPEG" for number in numbers]
     write_images(tmp_path, folders, classes, names)
-    timm = evaluate_with_timm(Nearest(), tmp_path, CONFIG, real_labels=True)
+    timm = timm_agreement.evaluate_with_timm(Nearest(), tmp_path, CONFIG, real_labels=True)
     entries = [find_entry("mobilenetv3-small-050")]
     images, variant = open_for(entries, tmp_path, "real")
     assert variant is not None
