@@ -93,8 +93,8 @@ def _values_of(name: str) -> set[tuple[str, str, object]]:
 
 
 def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, (list, tuple)):
-        for inner in value:
+    if isinstance(value, (list, tuple, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
             yield from _leaves(inner)
     else:
         yield value

@@ -249,6 +249,6 @@ def test_wrong_arguments() -> None:
 
 @needs_onnx
 def test_runtimes_are_for_float32() -> None:
-    with pytest.raises(errors.InvalidArgument, match="runs float32 networks on the CPU"):
+    with pytest.raises(errors.InvalidArgument, match="is for float32 networks on the CPU"):
         zoo.optimize(PlainNetwork().double(), backend="onnxruntime")
     assert zoo.optimize(PlainNetwork().double(), backend="eager").proof.largest_relative < 1e-12

@@ -27,7 +27,15 @@ from zoo.optimizing.onnx_graph import (
     open_openvino,
     write_onnx,
 )
-from zoo.optimizing.proof import TOLERANCE, Proof, Runner, fit_images, make_example, prove
+from zoo.optimizing.proof import (
+    TOLERANCE,
+    Proof,
+    Runner,
+    check_place,
+    fit_images,
+    make_example,
+    prove,
+)
 from zoo.records import Preprocessing, Record
 from zoo.registry import label_names
 
@@ -126,6 +134,7 @@ def export(
         raise InvalidArgument(f"static_batch={static_batch}: expected at least 1")
     check_installed(f"export to {to!r}", kind.packages)
     images = fit_images(network, make_example(network) if example is None else example)
+    check_place(images, f"export to {to!r}")
     if static_batch is not None:
         images = images.repeat(-(-static_batch // len(images)), 1, 1, 1)[:static_batch]
     program = capture(fold_batch_norm(network), images, static_batch=static_batch is not None)

@@ -144,3 +144,16 @@ def fit_images(network: nn.Module, images: Tensor) -> Tensor:
         )
     like = next(network.parameters(), images)
     return images.detach().to(like.device, like.dtype)
+
+
+def check_place(images: Tensor, what: str) -> None:
+    """Raise unless images of this place and type can be handed to other runtimes.
+
+    Raises:
+        InvalidArgument: they are on a device, or no float32.
+    """
+    if images.device.type != "cpu" or images.dtype != torch.float32:
+        raise InvalidArgument(
+            f"{what} is for float32 networks on the CPU, but this one is {images.dtype} on "
+            f"{images.device}; use network.float().cpu()"
+        )

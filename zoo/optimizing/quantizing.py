@@ -6,12 +6,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.errors import InvalidArgument
 from zoo.optimizing.onnx_graph import INPUT
 
 QUANTIZING = ("onnx", "onnxscript", "onnxruntime")
+INT8_MIN_AGREEMENT = 0.9  # small mobile networks reach 0.94
 FEWEST_IMAGES = 10
 BATCH_SIZE = 16
 
@@ -54,16 +56,19 @@ def quantize_onnx(source: Path, target: Path, calibration: Tensor) -> None:
 
 
 def hold_back(calibration: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the images to calibrate with, and every fifth, to prove the result with.
+    """Return the images to calibrate with, and every fifth, to prove the result with."""
+    numbers = torch.arange(len(calibration))
+    return calibration[numbers % 5 != 4], calibration[numbers % 5 == 4]
+
+
+def check_calibration(calibration: Tensor) -> None:
+    """Raise where there are too few images to say anything.
 
     Raises:
-        InvalidArgument: there are too few to say anything.
+        InvalidArgument: see above.
     """
     if calibration.ndim != 4 or len(calibration) < FEWEST_IMAGES:
         raise InvalidArgument(
             f"calibration: expected at least {FEWEST_IMAGES} images as (images, channels, height, "
             f"width), better some hundred; got {tuple(calibration.shape)}"
         )
-    held = [index for index in range(len(calibration)) if index % 5 == 4]
-    others = [index for index in range(len(calibration)) if index % 5 != 4]
-    return calibration[others], calibration[held]
