@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import pickle
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from tests.cli.test_commands import EMBEDDED
 from tests.digits import write_tar
+from tests.shared_material import shared
 from zoo.errors import DatasetError
 from zoo.evaluation.datasets import open_dataset
 from zoo.evaluation.images import ImageClasses
+from zoo.evaluation.named import evaluate_models
 
 NAMES = tuple(f"digit{number}" for number in range(10))
 
@@ -183,6 +187,29 @@ def test_cifar_in_the_format_of_torchvision(
         open_dataset(f"torch/{name}", root=tmp_path, split="test")
 
 
+def test_cifar10_of_torchvision_and_class_folders_are_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CIFAR-10 JPEG copy, once as it is and once in the format of CIFAR's authors."""
+    tar = open_dataset(shared("data/cifar10/test.tar"))
+    tar = tar.select(range(0, len(tar), 100))
+    pixels, labels = zip(*((np.array(image), label) for image, label in tar), strict=True)  # type: ignore
+    folder = tmp_path / CIFAR10.base_folder
+    digest = write_batch(folder / "test", np.stack(pixels), list(labels), "labels")
+    (folder / "meta").write_bytes(pickle.dumps({"label_names": list(tar.class_names or ())}))
+    meta = {"filename": "meta", "key": "label_names"}
+    meta["md5"] = hashlib.md5((folder / "meta").read_bytes()).hexdigest()
+    monkeypatch.setattr(CIFAR10, "train_list", [])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test", digest]])
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    (found,) = evaluate_models([EMBEDDED], "torch/cifar10", opening={"root": tmp_path}, workers=0)
+    (expected,) = evaluate_models([EMBEDDED], tar, workers=0)
+    assert torch.equal(found.answers.predictions, expected.answers.predictions)
+    assert found.measured is not None and found.measured.samples == 100
+    assert 75 < found.measured.top1_count < 100
+    assert found.agrees
+
+
 def test_imagenet_of_torchvision_has_wordnet_ids(tmp_path: Path) -> None:
     wnids = ["n01440764", "n01443537"]
     for wnid in wnids:
@@ -203,6 +230,13 @@ def test_hub_data_sets_are_the_folder(
     assert dataset.find_targets() == folder.find_targets()
     assert pixels_of(dataset) == pixels_of(folder)
     assert dataset.select([5]).find_targets() == [folder.find_targets()[5]]
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    if find_spec("datasets") is not None:
+        pytest.skip("the package datasets is installed")
+    with pytest.raises(DatasetError, match=r"needs datasets: pip install 'searched-zoo\[data\]'"):
+        open_dataset("hfds/timm/mini-imagenet", root=tmp_path)
 
 
 def test_data_sets_of_other_libraries_are_taken_as_they_are() -> None:

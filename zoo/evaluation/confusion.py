@@ -21,7 +21,7 @@ def find_most_confused(
 ) -> list[int]:
     """Return up to `limit` classes, those of the most frequent mistakes, each beside its mistake.
 
-    All classes in their order when there are no more than `limit`.
+    All classes in their order when there are no more than `limit`, the first ones without mistakes.
     """
     if num_classes <= limit:
         return list(range(num_classes))
@@ -33,7 +33,7 @@ def find_most_confused(
     for pair, _ in sorted(mistakes.items(), key=lambda item: (-item[1], item[0])):
         if len(chosen.keys() | set(pair)) <= limit:
             chosen |= dict.fromkeys(pair)
-    return list(chosen)
+    return list(chosen) or list(range(limit))
 
 
 def draw_confusion(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +26,10 @@ SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "eval", "evaluation"),
     "test": ("test",),
 }
+
+
+# What timm's readers of these names import.
+PACKAGES = {"wds": "webdataset", "hfds": "datasets", "hfids": "datasets"}
 
 
 def open_dataset(data: str | Path | Any, **options: Any) -> ImageClasses:
@@ -153,6 +158,9 @@ def _open_named(
     from timm.data.dataset_factory import create_dataset
 
     place = str(Path(root).expanduser()) if root is not None else None
+    package = PACKAGES.get(name.partition("/")[0])
+    if package is not None and find_spec(package) is None:
+        raise DatasetError(f"{name}: needs {package}: pip install 'searched-zoo[data]'")
     try:
         # Without an image mode the images of streams stay as they are stored.
         source = create_dataset(name, root=place, split=split, download=download, input_img_mode="")
