@@ -160,9 +160,9 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
             time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
     assert running.returncode == -signal.SIGKILL
-    code, output = run(*command, "--state", state, "--labels", "real")
+    code, _ = run(*command, "--state", state, "--labels", "real")
     assert code == 2  # a wrong option does not cost what was done
-    code, _output = run("evaluate", EMBEDDED, data / "..", "--state", state)
+    code, _ = run("evaluate", EMBEDDED, data / "..", "--state", state)
     assert code == 2 and state.exists()
     assert counts(run(*command, "--state", state)[1]) == whole
     assert not state.exists()
