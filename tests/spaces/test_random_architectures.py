@@ -80,7 +80,7 @@ def test_every_space_is_here() -> None:
     ("name", "skeleton"), [(name, skeleton) for name in SKELETONS for skeleton in SKELETONS[name]]
 )
 def test_from_draw_to_training(name: str, skeleton: str, count: int) -> None:
-    """Legal, the same again from its text, and forward and backward give finite numbers."""
+    """Legal, the same again from its text, trainable, and with feature maps as described."""
     small = SKELETONS[name][skeleton]
     space = find_space(name).from_settings({"num_classes": 5, **small.settings})
     rng, generator, texts = Random(0), torch.Generator().manual_seed(0), set()
@@ -103,4 +103,10 @@ def test_from_draw_to_training(name: str, skeleton: str, count: int) -> None:
         # The bias where there is one: a cell of zeros is an architecture of NAS-Bench-201.
         *_, last = network.classifier.parameters()
         assert last.grad.abs().sum() > 0, text
+        with torch.no_grad():
+            maps = network.eval().features_only()(images)
+        for features, info in zip(maps, network.feature_info, strict=True):
+            assert features.shape[1] == info["num_chs"], text
+            side = small.image_size / info["reduction"]
+            assert all(abs(length - side) <= 1 for length in features.shape[2:]), text
     assert len(texts) > 0.9 * count
