@@ -139,6 +139,16 @@ def test_auto_measures_once(caplog: pytest.LogCaptureFixture) -> None:
     assert zoo.optimize(PlainNetwork(1)).choice != choice
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_auto_measures_inductor_where_it_was_compiled() -> None:
+    network = PlainNetwork()
+    choices = [zoo.optimize(network).choice]
+    zoo.optimize(network, backend="inductor")
+    choices.append(zoo.optimize(network).choice)
+    assert ["inductor" in choice.milliseconds for choice in choices if choice] == [False, True]
+
+
 def test_auto_without_any_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is always there is chosen; nothing is compiled for minutes unasked."""
     for package in ("onnxruntime", "openvino"):
@@ -245,6 +255,15 @@ def test_wrong_arguments() -> None:
         zoo.optimize(network, precision="int8")
     with pytest.raises(errors.InvalidArgument, match="give a batch of images"):
         zoo.optimize(nn.Sequential(nn.Conv2d(3, 4, 3)))
+
+
+def test_networks_without_logits() -> None:
+    """Feature maps are no logits."""
+    with pytest.raises(errors.InvalidArgument, match=r"got Tensor of \[1, 4, 8, 8\]"):
+        zoo.optimize(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(1, 3, 10, 10), "eager")
+    backbone = lively_network("nb201-idx284").features_only()
+    with pytest.raises(errors.InvalidArgument, match="expected a network that returns logits"):
+        zoo.optimize(backbone, tiny_images("nb201-idx284"), "eager")
 
 
 @needs_onnx

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 BATCH = "batch"
+LAYOUT = torch.channels_last  # of the images that are captured, and for inductor of all others
 
 
 def capture(network: nn.Module, example: Tensor, *, static_batch: bool = False) -> ExportedProgram:
@@ -28,7 +29,7 @@ def capture(network: nn.Module, example: Tensor, *, static_batch: bool = False) 
         # torch.export takes a batch of one for a constant.
         example = torch.cat([example, example])[:2] if len(example) < 2 else example[:2]
         shapes = ({0: torch.export.Dim(BATCH)},)
-    images = example.contiguous()
+    images = example.contiguous(memory_format=LAYOUT)
     try:
         return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises whatever the network's own code raises

@@ -77,7 +77,7 @@ class ExportFormat(NamedTuple):
 
 def write_openvino(program: ExportedProgram, path: Path) -> None:
     """Write a captured network as OpenVINO's pair of `path` (.xml) and weights (.bin)."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         write_onnx(program, source := Path(folder) / "network.onnx")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from zoo.errors import OptimizationError
+from zoo.optimizing.capture import LAYOUT
 from zoo.optimizing.proof import Runner
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def open_inductor(path: Path) -> Runner:
         compiled = torch._inductor.aoti_load_package(file)
 
     def run(images: Tensor) -> Tensor:
-        # In the layout of the captured example: the package computes addresses without looking.
-        return compiled(images.contiguous())
+        # The layout of the captured example: the package computes addresses without looking.
+        return compiled(images.contiguous(memory_format=LAYOUT))
 
     return run

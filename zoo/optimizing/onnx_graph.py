@@ -78,7 +78,7 @@ def open_openvino(path: Path) -> Runner:
         OptimizationError: the package is missing, or cannot open the file.
     """
     check_installed("backend 'openvino'", ["openvino"])
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     settings = {
         "PERFORMANCE_HINT": "LATENCY",

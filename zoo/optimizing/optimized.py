@@ -89,7 +89,8 @@ class Optimized(nn.Module):
                 f"images: got {tuple(images.shape)} of {images.dtype} on {images.device}; this "
                 f"{self.backend} network was compiled for (batch, "
                 f"{', '.join(map(str, self.image_shape or ()))}) of torch.float32 on cpu. "
-                "Optimise it again with an example of the other kind, or use backend='eager'."
+                "Bring the images into that form, optimise with an example of theirs, or use "
+                "backend='eager', which takes any."
             )
 
 

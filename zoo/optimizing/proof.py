@@ -66,13 +66,20 @@ def prove(
 
     Raises:
         VerificationError: the difference is beyond one of the limits.
+        InvalidArgument: the network returns something else than logits.
     """
     network = copy_for_inference(network)
     # One image first: what was captured with several must work for it.
     sizes = [len(images)] if static_batch else [1, *[BATCH_SIZE] * (len(images) // BATCH_SIZE)]
     sizes += [left] if (left := len(images) - sum(sizes)) > 0 else []
     batches = images.split(sizes)
-    expected = torch.cat([network(batch) for batch in batches]).float()
+    answers = [network(batch) for batch in batches]
+    if not all(isinstance(each, Tensor) and each.ndim == 2 for each in answers):
+        raise InvalidArgument(
+            f"{type(network).__name__}: expected a network that returns logits, (batch, classes); "
+            f"got {type(answers[0]).__name__} of {[*getattr(answers[0], 'shape', [])]}"
+        )
+    expected = torch.cat(answers).float()
     found = torch.cat([run(batch) for batch in batches]).float()
     proof = compare(expected, found, tolerance, min_agreement)
     within = tolerance is None or proof.largest_relative <= tolerance
