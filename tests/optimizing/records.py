@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo import load_searched_model
 from zoo.manifest import find_entry, find_records, read_architecture
+from zoo.networks.batch_norm import recalibrate
 from zoo.networks.network import Network
 
 RECORDS = dict(find_records())
@@ -37,12 +38,24 @@ def each_record(quick: list[str]) -> pytest.MarkDecorator:
 
 
 def lively_network(name: str) -> Network:
-    """Return the network of a record with random weights and norms that change their input."""
+    """Return the network of a record with random weights and norms that change their input.
+
+    Statistics are near those of random images: others let a deep network amplify rounding until
+    no two ways of computing agree.
+    """
     torch.manual_seed(0)
     network = load_searched_model(name, pretrained=False).eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            shake(module)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        shake(norm)
+    if norms:
+        recalibrate(network, [tiny_images(name, batch=8, seed=3)])
+    for norm in norms:
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean += 0.1 * torch.randn_like(norm.running_mean)
+        # No channel without variation is blown up.
+        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.8, 1.5)
+        norm.running_var += 0.1
     return network
 
 
