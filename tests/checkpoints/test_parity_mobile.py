@@ -29,6 +29,8 @@ TIMM = {
     "efficientnet-b0-ra4": "efficientnet_b0",
     "efficientnet-b0-tf": "tf_efficientnet_b0",
     "efficientnet-b0-timm": "efficientnet_b0",
+    "efficientnet-es": "efficientnet_es",
+    "efficientnet-es-tf": "tf_efficientnet_es",
     "efficientnet-lite0": "efficientnet_lite0",
     "efficientnet-lite0-tf": "tf_efficientnet_lite0",
     "fbnetc-100": "fbnetc_100",

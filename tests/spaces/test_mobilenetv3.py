@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 import torch
 
+from tests.spaces.small import images_for, small_space
 from zoo import MobileNetV3Space, errors
 from zoo.spaces.mbconv import round_channels
 
@@ -204,3 +206,18 @@ def test_settings_refused(settings: dict[str, Any], message: str) -> None:
     """A setting that no network could be built from is refused before one is built."""
     with pytest.raises(errors.InvalidArgument, match=message):
         space(**settings).choices()
+
+
+def test_fused_stages() -> None:
+    """The first stages widen and filter in one convolution; the next ones do not."""
+    space = small_space("MobileNetV3Space", fused_stages=2, first_expand_ratios=(2,))
+    architecture = space.sample(Random(0))
+    network = space.build(architecture)
+    fused, plain = network.stages[1][0], network.stages[2][0]
+    kernel, stride = fused.expand.conv.kernel_size, fused.expand.conv.stride
+    assert kernel == plain.depthwise.conv.kernel_size == (3, 3)
+    assert stride == plain.depthwise.conv.stride == (2, 2)
+    assert fused.expand.conv.groups == 1 and isinstance(fused.depthwise, torch.nn.Identity)
+    assert network(images_for("MobileNetV3Space")).shape == (2, 5)
+    usual = small_space("MobileNetV3Space", first_expand_ratios=(2,))
+    assert usual.architecture_hash(architecture) != space.architecture_hash(architecture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,7 +31,8 @@ class BlockPlan:
     separable block); `gate` None leaves squeeze-and-excite out; `residual`
     False leaves the addition out even where shapes agree. Several kernel sizes
     make a mixed convolution; `expand_splits` and `project_splits` are the parts
-    of the widening and the narrowing convolution.
+    of the widening and the narrowing convolution. `fused` widens and filters in one
+    convolution, with all channels mixed (EdgeTPU networks).
     """
 
     out_channels: int
@@ -42,6 +44,7 @@ class BlockPlan:
     residual: bool = True
     expand_splits: int = 1
     project_splits: int = 1
+    fused: bool = False
 
 
 class InvertedResidual(nn.Module):
@@ -73,22 +76,24 @@ class InvertedResidual(nn.Module):
         hidden = plan.hidden_channels or in_channels
         self.residual = plan.residual and plan.stride == 1 and in_channels == plan.out_channels
         self.expand: nn.Module = nn.Identity()
-        if plan.hidden_channels is not None:
-            kernel = _pointwise_kernel(plan.expand_splits)
-            self.expand = ConvNormAct(
-                in_channels, hidden, kernel, norm=norm, activation=plan.activation
-            )
+        self.depthwise: nn.Module = nn.Identity()
         gate_first = plan.gate is not None and plan.gate.before_activation
-        self.depthwise = ConvNormAct(
-            hidden,
-            hidden,
-            plan.kernel_size,
-            norm=norm,
-            stride=plan.stride,
-            groups=hidden,
-            activation=None if gate_first else plan.activation,
-            same_padding=same_padding,
-        )
+        filtering: dict[str, Any] = {
+            "kernel_size": plan.kernel_size,
+            "norm": norm,
+            "stride": plan.stride,
+            "activation": None if gate_first else plan.activation,
+            "same_padding": same_padding,
+        }
+        if plan.fused:
+            self.expand = ConvNormAct(in_channels, hidden, **filtering)
+        else:
+            if plan.hidden_channels is not None:
+                kernel = _pointwise_kernel(plan.expand_splits)
+                self.expand = ConvNormAct(
+                    in_channels, hidden, kernel, norm=norm, activation=plan.activation
+                )
+            self.depthwise = ConvNormAct(hidden, hidden, groups=hidden, **filtering)
         self.squeeze_excite = make_squeeze_excite(hidden, plan.gate)
         self.gated_act: nn.Module = nn.Identity()
         if gate_first:

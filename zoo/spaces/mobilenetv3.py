@@ -108,6 +108,8 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
         first_kernel_sizes: Instead of `kernel_sizes` for `s0`.
         first_depths, first_expand_ratios, first_residual: The same for `s0`; ratio None is a
             depthwise separable block, `first_residual` False leaves its addition out.
+        fused_stages: In so many stages, from `s0`, a block widens and filters in one convolution
+            (MobileNet-EdgeTPU).
         hidden_bias: Whether the linear layer behind the pooling has a bias.
         same_padding: Convolutions pad as TensorFlow does: see `ConvNormAct`.
         dropout: Probability before the classifier.
@@ -134,6 +136,7 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
     first_depths: tuple[PositiveInt, PositiveInt] = (1, 1)
     first_expand_ratios: Annotated[tuple[PositiveFloat | None, ...], Meta(min_length=1)] = (None,)
     first_residual: bool = True
+    fused_stages: Annotated[int, Meta(ge=0)] = 0
     head: Literal["hidden", "mix"] = "hidden"
     hidden_bias: bool = True
     same_padding: bool = False
@@ -299,4 +302,5 @@ class MobileNetV3Space(SearchSpace, frozen=True, kw_only=True):
             residual=stage > 0 or self.first_residual,
             expand_splits=block.expand_splits,
             project_splits=block.project_splits,
+            fused=stage < self.fused_stages,
         )

@@ -26,6 +26,12 @@ _DEPTHWISE_SEPARABLE = {
     "project.conv": "conv_pw",
     "project.bn": "bn2",
 }
+_EDGE_RESIDUAL = {
+    "expand.conv": "conv_exp",
+    "expand.bn": "bn1",
+    "project.conv": "conv_pwl",
+    "project.bn": "bn2",
+}
 _PLAIN = {"conv": "conv", "bn": "bn1"}
 _TOP = {
     "stem.conv": "conv_stem",
@@ -49,7 +55,10 @@ def _block_name(key: BlockKey, places: Sequence[tuple[int, int]]) -> str:
     module, _, leaf = key.leaf.partition(".")
     if not key.part:
         return f"{place}.{_PLAIN[module]}.{leaf}"
-    table = _INVERTED_RESIDUAL if "expand" in key.parts else _DEPTHWISE_SEPARABLE
+    if "depthwise" not in key.parts:
+        table = _EDGE_RESIDUAL
+    else:
+        table = _INVERTED_RESIDUAL if "expand" in key.parts else _DEPTHWISE_SEPARABLE
     return f"{place}.{table[f'{key.part}.{module}']}.{leaf}"
 
 
