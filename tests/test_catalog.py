@@ -125,3 +125,21 @@ def test_sources_of_the_catalogue_are_kept() -> None:
         and f"hf://{source['id_or_url']}" not in ours
     ]  # fmt: skip
     assert left_out == []
+
+
+def test_nni_users_find_every_checkpoint() -> None:
+    """Each file that NNI's hub offers is a source of the record of the same name."""
+    of_nni = {
+        (name, source["id_or_url"])
+        for name, record in read_catalog().items()
+        for source in record["sources"]
+        if "nni.blob.core.windows.net" in source["id_or_url"]
+    }
+    ours = {
+        (name, source)
+        for name, record in RECORDS.items()
+        for weights in record.weights
+        if weights.format == "nni"
+        for source in weights.sources
+    }
+    assert len(of_nni) == 24 and of_nni == ours
