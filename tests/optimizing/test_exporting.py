@@ -64,6 +64,8 @@ def test_files_are_the_network(tmp_path: Path, to: str) -> None:
     }
     for name, digest in exported.files.items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+        assert str(Path(zoo.__file__).parent).encode() not in (tmp_path / name).read_bytes()
+        assert str(Path(__file__).parent).encode() not in (tmp_path / name).read_bytes()
 
 
 @each_format

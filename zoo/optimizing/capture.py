@@ -31,10 +31,13 @@ def capture(network: nn.Module, example: Tensor, *, static_batch: bool = False) 
         shapes = ({0: torch.export.Dim(BATCH)},)
     images = example.contiguous(memory_format=LAYOUT)
     try:
-        return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises whatever the network's own code raises
         raise OptimizationError(
             f"torch.export cannot capture this {type(network).__name__}: "
             f"{type(error).__name__}: {str(error).strip().splitlines()[0]}. "
             "Use backend='eager', which needs no capture."
         ) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where the source lies on this machine
+    return program

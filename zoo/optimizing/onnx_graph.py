@@ -31,6 +31,8 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
         OptimizationError: a package is missing, or the exporter cannot translate the network.
     """
     check_installed("writing ONNX", WRITING)
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     try:
         with _quiet():
             translated = torch.onnx.export(
@@ -43,6 +45,8 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
                 verbose=False,
             )
             assert translated is not None
+            # Each node would tell where the source lies on this machine.
+            ClearMetadataAndDocStringPass()(translated.model)
             translated.save(path)
     except torch.onnx.errors.OnnxExporterError as error:
         raise OptimizationError(
