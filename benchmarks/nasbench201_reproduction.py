@@ -166,6 +166,7 @@ def summarise() -> None:
         sys.exit(f"{RESULTS}: fewer than two cells are trained")
     reported = [row["cell"]["reported_percent"] for row in plain]
     reproduced = [row["top1_percent"] for row in plain]
+    ranked: Any = spearmanr(reported, reproduced)
     differences = [ours - theirs for ours, theirs in zip(reproduced, reported, strict=True)]
     cost = [
         {
@@ -190,7 +191,7 @@ def summarise() -> None:
             for row in plain
         ],
         "mean_difference_points": round(statistics.fmean(differences), 3),
-        "spearman": round(float(spearmanr(reported, reproduced)[0]), 4),
+        "spearman": round(ranked.statistic, 4),
         "compressed_once_more": cost,
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
