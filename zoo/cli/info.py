@@ -7,9 +7,12 @@ import json
 import click
 
 from zoo.cli.output import echo_json, millions, percent
+from zoo.hub.checksum import expected_digests
 from zoo.manifest import find_entry, read_architecture
 from zoo.preprocessing import describe
-from zoo.records import Accuracy, Reproduction
+from zoo.records import Accuracy, Reproduction, Weights
+
+_WIDTH = 12
 
 
 @click.command()
@@ -41,14 +44,16 @@ def command(name: str, as_json: bool) -> None:
             _accuracy("reproduced", accuracy)
     if not record.weights:
         _field("weights", "none published")
-    for choice, value in read_architecture(entry).items():
-        _field(choice, json.dumps(value))
+    choices = read_architecture(entry)
+    width = max(_WIDTH, *(len(choice) + 2 for choice in choices))
+    for choice, value in choices.items():
+        _field(choice, json.dumps(value), width)
     if record.notes:
         _field("notes", record.notes)
 
 
-def _field(name: str, text: str) -> None:
-    click.secho(f"  {name:<12}", fg="cyan", nl=False)
+def _field(name: str, text: str, width: int = _WIDTH) -> None:
+    click.secho(f"  {name:<{width}}", fg="cyan", nl=False)
     click.echo(text)
 
 
@@ -62,9 +67,8 @@ def _accuracy(kind: str, accuracy: Accuracy | Reproduction) -> None:
     _field(kind, f"{accuracy.dataset}: top-1 {percent(accuracy.top1_percent)}{top5} ({source})")
 
 
-def _digest(weights) -> str:
+def _digest(weights: Weights) -> str:
     if weights.sha256:
         return f"SHA-256 {weights.sha256}"
-    if weights.sha256_prefix:
-        return f"SHA-256 {weights.sha256_prefix}… (prefix published; pinned on first use)"
-    return "pinned on first use"
+    published = [f"{field} {digest}" for field, digest in expected_digests(weights).items()]
+    return "; ".join([*published, "SHA-256 pinned on first use"])
