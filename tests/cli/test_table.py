@@ -374,6 +374,9 @@ def test_the_command_prints_what_fits_the_pattern(checkout: Path) -> None:
     assert output.startswith("## NasBench201\n\n| model |")
     code, output = run("table", "nb201-idx?", "--csv")
     assert {row["model"] for row in csv.DictReader(io.StringIO(output))} == {"nb201-idx0"}
+    code, output = run("table", "nb201_resnet_like")
+    assert code == 2
+    assert "no model's name fits 'nb201_resnet_like'. Did you mean 'nb201-resnet-like'" in output
     shutil.rmtree(checkout / "benchmarks/results/accuracy")
     (checkout / "benchmarks/results/accuracy").mkdir()
     _, empty = run(

@@ -27,5 +27,8 @@ def command(name: str, target: Path | None) -> None:
     entry = find_entry(name)
     space = find_space(entry.record.space).from_settings(entry.record.settings)
     diagram = space.diagram(read_architecture(entry))
-    target.write_text(_WRITERS[target.suffix](diagram), "utf-8")
+    try:
+        target.write_text(_WRITERS[target.suffix](diagram), "utf-8")
+    except OSError as error:
+        raise InvalidArgument(f"--to {target}: cannot be written: {error.strerror}") from None
     click.echo(f"{target}: {entry.name}, {entry.record.space}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from zoo.errors import InvalidArgument
+from zoo.errors import InvalidArgument, suggest
 from zoo.manifest import PACKAGE_ROOT, find_records
 from zoo.tables.columns import csv_text, full_tables
 from zoo.tables.measurement import builtin_measurements, read_measurements
@@ -47,6 +47,9 @@ def command(
             _check(checkout)
         return
     records = {n: r for n, r in find_records() if fnmatch.fnmatchcase(n, pattern)}
+    if not records:
+        known = [name for name, _ in find_records()]
+        raise InvalidArgument(f"no model's name fits {pattern!r}.{suggest(pattern, known)}")
     rows = make_rows(records, read_measurements(measurements or builtin_measurements()))
     click.echo(csv_text(rows) if as_csv else full_tables(rows), nl=not as_csv)
 
