@@ -59,7 +59,10 @@ def test_finetune_gives_a_model_with_a_name(
 def test_a_wrong_recipe_field_is_named(colours: Path, tmp_path: Path) -> None:
     code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path, "--set", "weight_decy=1")
     assert code == 2
-    assert "Did you mean 'weight_decay'" in output
+    assert "no field 'weight_decy'. Did you mean 'weight_decay'" in output
+    code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path, "--set", "lr")
+    assert code == 2
+    assert "--set lr: expected lr=VALUE" in output
     code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path, "--epochs", "0")
     assert code == 2
     assert "recipe:" in output and "epochs" in output

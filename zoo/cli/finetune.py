@@ -93,12 +93,14 @@ def read_recipe(path: Path | None, fields: dict[str, Any], assignments: tuple[st
     values |= {field: value for field, value in fields.items() if value is not None}
     for assignment in assignments:
         field, separator, value = assignment.partition("=")
-        if not separator or field not in Recipe.__struct_fields__:
+        if field not in Recipe.__struct_fields__:
             raise InvalidArgument(
-                f"--set {assignment}: expected FIELD=VALUE."
+                f"--set {assignment}: a recipe has no field {field!r}."
                 f"{suggest(field, Recipe.__struct_fields__)} "
                 f"Fields: {', '.join(Recipe.__struct_fields__)}."
             )
+        if not separator:
+            raise InvalidArgument(f"--set {assignment}: expected {field}=VALUE")
         values[field] = _read_value(value)
     try:
         return msgspec.convert(values, Recipe)
