@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import zoo
+from tests.user_models import write_manifest
 from zoo.cli.main import COMMANDS, main
 
 EMBEDDED = "nb201-resnet-like-mini"
@@ -70,6 +71,13 @@ def test_info_shows_sources_and_choices() -> None:
     assert json.loads(output)["parameters"] == 423_232
 
 
+def test_info_keeps_long_choices_apart_and_shows_every_published_digest() -> None:
+    _, output = run("info", "darts-v1")
+    assert '  normal/op_2_0     "sep_conv_3x3"\n' in output
+    _, output = run("info", "proxyless-mobile")
+    assert "git_blob_sha1 1d3c5de6f8c075aa17544e6479df613d442fc5ae" in output
+
+
 def test_info_of_a_typo_names_the_model_that_was_meant() -> None:
     code, output = run("info", "proxyless_mobil")
     assert code == 2
@@ -89,6 +97,30 @@ def test_verify_all_covers_the_embedded_model() -> None:
     code, output = run("verify", "--all")
     assert code == 0
     assert EMBEDDED in output
+
+
+def test_verify_all_covers_what_is_in_the_cache(
+    zoo_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And goes on behind a model that fails."""
+    source = Path(zoo.__file__).parent / "weights" / f"{EMBEDDED}.safetensors"
+    record = json.loads(run("info", EMBEDDED, "--json")[1])
+    (file,) = record["weights"]
+    record["architecture"] = str(Path(zoo.__file__).parent / record["architecture"])
+    file["sources"] = ["https://example.org/net.safetensors"]
+    monkeypatch.setenv("ZOO_MANIFESTS", str(write_manifest(tmp_path, {"fetched": record})))
+    code, output = run("verify", "--all")
+    assert code == 0 and "fetched" not in output
+    (zoo_cache / "blobs").mkdir(parents=True)
+    (zoo_cache / "blobs" / file["sha256"]).write_bytes(source.read_bytes())
+    code, output = run("verify", "--all")
+    assert code == 0 and "fetched: native-half file" in output
+    record["golden"][0]["logits"][0] += 1
+    write_manifest(tmp_path, {"fetched": record})
+    code, output = run("verify", "fetched", EMBEDDED)
+    assert code == 1
+    assert "failed: fetched: the logits" in output and f"{EMBEDDED}: native-half" in output
+    assert "1 of 2 models failed: fetched" in output
 
 
 def test_verify_without_a_name_says_what_to_do() -> None:
@@ -114,6 +146,35 @@ def test_predict_names_a_broken_image(tmp_path: Path) -> None:
     code, output = run("predict", EMBEDDED, tmp_path / "absent.jpg")
     assert code == 2
     assert "no such file" in output
+
+
+def test_predict_goes_on_behind_a_broken_image(picture: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"not an image")
+    code, output = run("predict", EMBEDDED, broken, picture, "--top", "1")
+    assert code == 2
+    assert f"{picture}\n  " in output
+    assert output.index(str(picture)) < output.index(f"error: {broken}: not a readable image")
+
+
+def test_ctrl_c_has_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not 1, which says that an accuracy did not hold."""
+
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.cli.list.list_models", interrupt)
+    code, output = run("list")
+    assert code == 130
+    assert output.strip() == "stopped"
+    assert "130 stopped" in " ".join(run("--help")[1].split())
+
+
+def test_draw_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "none" / "net.svg"
+    code, output = run("draw", EMBEDDED, "--to", target)
+    assert code == 2
+    assert f"{target}: cannot be written: No such file or directory" in output
 
 
 def test_schema_is_json() -> None:

@@ -1,7 +1,4 @@
-"""`zoo`: the group of subcommands, its logging and its exit codes.
-
-0 done · 1 an accuracy or a check did not hold · 2 wrong use, name or file · 3 no bytes arrived
-"""
+"""`zoo`: the group of subcommands, its logging and its exit codes, which its help text lists."""
 
 from __future__ import annotations
 
@@ -31,6 +28,7 @@ COMMANDS = {
     "table": "print reported and reproduced accuracy side by side",
     "verify": "check digest, keys and logits of a model",
 }
+INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 
 
 class LazyGroup(click.Group):
@@ -65,6 +63,9 @@ class LazyGroup(click.Group):
             click.secho("error: ", fg="red", bold=True, nl=False, err=True)
             click.echo(str(error), err=True)
             ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def exit_code(error: ZooError) -> int:
@@ -74,7 +75,12 @@ def exit_code(error: ZooError) -> int:
     return 3 if isinstance(error, FetchError) else 2
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 an accuracy or a check did not hold, 2 wrong use, name or file, "
+    f"3 no bytes arrived, {INTERRUPTED} stopped by Ctrl-C.",
+)
 @click.version_option(__version__, prog_name="zoo")
 @click.option("-v", "--verbose", is_flag=True, help="Say which source served a file, and more.")
 def main(verbose: bool) -> None:

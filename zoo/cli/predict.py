@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.output import bar, echo_json
+from zoo.errors import DatasetError
 from zoo.prediction import load_classifier, predict
 
 
@@ -25,13 +26,21 @@ def command(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES with the model NAME."""
+    """Classify IMAGES with the model NAME; those that are no images are named at the end."""
     classifier = load_classifier(name, checkpoint=checkpoint, device=device)
-    predictions = {str(path): predict(classifier, path, top) for path in images}
+    predictions: dict[str, list[tuple[str, float]]] = {}
+    unreadable: list[str] = []
+    for path in images:
+        try:
+            labels = predictions[str(path)] = predict(classifier, path, top)
+        except DatasetError as error:
+            unreadable.append(str(error))
+            continue
+        if not as_json:
+            click.secho(str(path), bold=True)
+            for label, probability in labels:
+                click.echo(f"  {bar(probability)} {probability:6.1%}  {label}")
     if as_json:
         echo_json(predictions)
-        return
-    for path, labels in predictions.items():
-        click.secho(path, bold=True)
-        for label, probability in labels:
-            click.echo(f"  {bar(probability)} {probability:6.1%}  {label}")
+    if unreadable:
+        raise DatasetError("\n".join(unreadable))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.output import echo_json
-from zoo.errors import InvalidArgument
+from zoo.errors import FetchError, InvalidArgument, VerificationError, ZooError
 from zoo.hub.cache import Cache, cache_root
 from zoo.hub.checksum import file_sha256
 from zoo.loading import fetch_weights
@@ -26,17 +26,29 @@ def command(names: tuple[str, ...], all_local: bool, record: bool, cache_dir: Pa
     """Check that NAMES have the published bytes, all tensors, and the recorded logits."""
     if not names and not all_local:
         raise InvalidArgument("name a model, or use --all")
+    offline = None
     if all_local:
-        names = tuple(name for name in list_models(pretrained=True) if _is_embedded(name))
+        offline = True  # another packaging of the same weights is not at hand
+        names = tuple(name for name in list_models(pretrained=True) if _at_hand(name, cache_dir))
+    failed = []
     for name in names:
-        _verify(find_entry(name), cache_dir, record)
+        try:
+            _verify(find_entry(name), cache_dir, offline, record)
+        except ZooError as error:
+            if len(names) == 1:
+                raise
+            click.secho("  failed", fg="red", nl=False)
+            click.echo(f": {error}")
+            failed.append(name)
+    if failed:
+        raise VerificationError(f"{len(failed)} of {len(names)} models failed: {', '.join(failed)}")
 
 
-def _verify(entry: Entry, cache_dir: Path | None, record: bool) -> None:
-    weights, path = fetch_weights(entry, Cache(cache_root(cache_dir)), None)
+def _verify(entry: Entry, cache_dir: Path | None, offline: bool | None, record: bool) -> None:
+    weights, path = fetch_weights(entry, Cache(cache_root(cache_dir)), offline)
     digest = file_sha256(path)
     name = entry.name if entry.tag is None else f"{entry.name}@{entry.tag}"
-    network = load_searched_model(name, cache_dir=cache_dir)
+    network = load_searched_model(name, cache_dir=cache_dir, offline=offline)
     probe = {"in_chans": network.in_chans, "size": entry.preprocessing.crop}
     if record:
         echo_json(measure_golden(network, digest, **probe))
@@ -55,6 +67,13 @@ def _verify(entry: Entry, cache_dir: Path | None, record: bool) -> None:
     click.echo(f": logits within {deviation:.1g} of their deviation ({milliseconds:.0f} ms)")
 
 
-def _is_embedded(name: str) -> bool:
-    weights = find_entry(name).weights
-    return bool(weights) and weights[0].sources[0].startswith(("package:", "file:"))
+def _at_hand(name: str, cache_dir: Path | None) -> bool:
+    """Return whether the weights came with a manifest or are in the cache."""
+    entry = find_entry(name)
+    if entry.weights[0].sources[0].startswith(("package:", "file:")):
+        return True  # and if the file is missing, that is worth a message
+    try:
+        fetch_weights(entry, Cache(cache_root(cache_dir)), offline=True)
+    except FetchError:
+        return False
+    return True
