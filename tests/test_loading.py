@@ -96,6 +96,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"in_chans": 3.0}, "in_chans=3.0"),
     ({"in_chans": True}, "in_chans=True"),
     ({"in_chans": 10**9}, "in_chans=1000000000"),
+    ({"pretrained": "imagenet"}, "pretrained='imagenet': expected True or False"),
     ({"device": "gpu"}, "device='gpu'"),
     ({"device": 3.5}, "device=3.5"),
     ({"device": "meta"}, "device='meta' cannot hold weights; use pretrained=False"),
@@ -280,6 +281,17 @@ def test_all_packagings_fail(publish: Publish, folder: Path) -> None:
     with pytest.raises(errors.FetchError) as caught:
         load_searched_model("my-net")
     assert "file://one" in str(caught.value) and "file://two" in str(caught.value)
+
+
+def test_advice_for_all_packagings_stands_once_at_the_end(publish: Publish, folder: Path) -> None:
+    publish(*({**write_native(folder, build(), name)} for name in ("one", "two")))
+    for name in ("one", "two"):
+        (folder / name).unlink()
+    with pytest.raises(errors.DownloadError) as caught:
+        load_searched_model("my-net")
+    *_, last = lines = str(caught.value).splitlines()
+    assert len(lines) == 5 and lines.count(last) == 1
+    assert last.startswith("Nothing was added to the cache. Run `zoo fetch my-net` again")
 
 
 def test_another_training(publish: Publish, folder: Path) -> None:

@@ -423,6 +423,7 @@ def test_broken_records(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             call()
         assert str(caught.value).startswith(f"{path}: ")
         assert place in str(caught.value)
+        assert "record 'my-a'" in str(caught.value)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(path.read_bytes()), manifest.manifest_schema())
 
@@ -489,7 +490,7 @@ def test_broken_architecture_files(tmp_path: Path) -> None:
     file.write_text("not JSON")
     assert load().startswith(f"{file}: ")
     file.write_text(json.dumps({"space": "NasBench201", "choices": {**CHOICES, "0->1": 3}}))
-    assert "illegal choice '0->1'" in load()
+    assert f"{file}: NasBench201: 1 problem(s)" in load() and "illegal choice '0->1'" in load()
     file.unlink()
     assert load().startswith(f"{file}: cannot be read: No such file")
 

@@ -19,6 +19,7 @@ from zoo.errors import (
     CheckpointError,
     DownloadError,
     FetchError,
+    InvalidArchitecture,
     InvalidArgument,
     KeyMismatch,
     NoPretrainedWeights,
@@ -78,7 +79,7 @@ def load_searched_model(
             see `zoo.errors`; a network with random weights is never returned instead.
     """
     entry = find_entry(name, space.__name__)
-    _check_arguments(num_classes, in_chans, dtype)
+    _check_arguments(pretrained, num_classes, in_chans, dtype)
     _check_device(device, needs_memory=pretrained or checkpoint is not None)
     # A local file need not be the published training; `name@tag` says that it is.
     of_training = entry.tag is not None or (pretrained and checkpoint is None)
@@ -143,7 +144,10 @@ def fetch_weights(
     if len(failures) == 1:
         raise failures[0]
     kind = OfflineError if all(isinstance(f, OfflineError) for f in failures) else DownloadError
-    raise kind("\n".join(map(str, failures)))
+    reports = [str(failure).rpartition("\n") for failure in failures]
+    # The last line says what to do next, mostly the same for all packagings: once, at the end.
+    advice = dict.fromkeys(line for *_, line in reports)
+    raise kind("\n".join([*(what for what, *_ in reports), *advice]))
 
 
 def find_local_file(checkpoint: str | Path) -> Path:
@@ -230,7 +234,12 @@ def _read_local(
 
 
 def _build(space: type[SearchSpace], settings: Mapping[str, Any], entry: Entry) -> Network:
-    return space.from_settings(settings).build(read_architecture(entry))
+    architecture = read_architecture(entry)
+    try:
+        return space.from_settings(settings).build(architecture)
+    except InvalidArchitecture as error:
+        file = entry.base_dir / entry.record.architecture
+        raise InvalidArchitecture(f"{file}: {error}") from None
 
 
 def _adapt(network: Network, num_classes: int | None, in_chans: int | None) -> None:
@@ -262,7 +271,13 @@ def _for_grey_images(preprocessing: Preprocessing) -> Preprocessing:
     return msgspec.structs.replace(preprocessing, channels="L", mean=(mean,), std=(std,))
 
 
-def _check_arguments(num_classes: int | None, in_chans: int | None, dtype: Any) -> None:
+def _check_arguments(
+    pretrained: bool, num_classes: int | None, in_chans: int | None, dtype: Any
+) -> None:
+    if not isinstance(pretrained, bool):
+        raise InvalidArgument(
+            f"pretrained={pretrained!r}: expected True or False; other weights are name@tag"
+        )
     if num_classes is not None:
         check_count("num_classes", num_classes, minimum=0)
     if in_chans is not None:

@@ -20,6 +20,7 @@ from zoo.records import ArchitectureFile, Manifest, ModelRecord, Preprocessing, 
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 ENVIRONMENT_VARIABLE = "ZOO_MANIFESTS"
+_SCHEMA = "The schema is printed by `zoo schema`."
 
 _added: list[Path] = []
 
@@ -122,11 +123,13 @@ def read_manifest(path: Path) -> Manifest:
     content = _read_bytes(path)
     try:
         json.loads(content, object_pairs_hook=functools.partial(_refuse_duplicates, path))
+        for name, raw in msgspec.json.decode(content, type=_LazyManifest).models.items():
+            _decode_record(raw, name, path)  # whose message names the record
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         if isinstance(error, InvalidManifest):
             raise
-        raise InvalidManifest(f"{path}: {error}. The schema is printed by `zoo schema`.") from None
+        raise InvalidManifest(f"{path}: {error}. {_SCHEMA}") from None
 
 
 def read_architecture(entry: Entry) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def _decode_record(raw: msgspec.Raw, name: str, path: Path) -> ModelRecord:
     try:
         return msgspec.json.decode(raw, type=ModelRecord)
     except msgspec.DecodeError as error:
-        raise InvalidManifest(f"{path}: record {name!r}: {error}") from None
+        raise InvalidManifest(f"{path}: record {name!r}: {error}. {_SCHEMA}") from None
 
 
 def _read_bytes(path: Path) -> bytes:
