@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def test_finetune_gives_a_model_with_a_name(
     assert code == 0, output
     code, output = run("evaluate", name, colours, "--workers", "0", "--expect", "1")
     assert code == 1 and "higher" in output
+
+
+def test_finetune_says_what_is_odd_about_the_folders(colours: Path, tmp_path: Path) -> None:
+    """Before it trains: files that are no images, a single class, a file in place of --out."""
+    (colours / "red" / "notes.txt").write_text("x")
+    code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path / "run", "--epochs", "1")
+    assert code == 0
+    assert f"{colours}: 1 file(s) ignored, not images: red/notes.txt" in output
+    code, output = run("finetune", EMBEDDED, colours, "--out", colours / "red" / "notes.txt")
+    assert code == 2
+    assert "no folder for results can be made there (File exists)" in output
+    shutil.rmtree(colours / "red")
+    shutil.rmtree(colours / "blue")
+    code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path / "run2")
+    assert code == 2
+    assert f"{colours}: a single class, 'green'" in output and not (tmp_path / "run2").exists()
 
 
 def test_a_wrong_recipe_field_is_named(colours: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from zoo.evaluation.datasets import open_images
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.labels import LabelVariant, detect_variant, find_real_labels, find_variant
 from zoo.evaluation.measured import Measured
-from zoo.evaluation.preflight import check_dataset
+from zoo.evaluation.preflight import require_usable
 from zoo.evaluation.report import Verdict, find_expected, verdict
 from zoo.evaluation.streams import ImageStream
 from zoo.manifest import Entry, find_entry
@@ -79,7 +79,7 @@ def evaluate_models(
         for number, (entry, network) in enumerate(zip(entries, networks, strict=True)):
             folders = class_folders(entry.record) if variant is None else variant.folders
             decode = check_images and number == 0
-            check_dataset(images, network.num_classes, folders, decode=decode).raise_problems()
+            require_usable(images, network.num_classes, folders, decode=decode)
         if variant is not None and variant.is_multi:
             accepted = find_real_labels(images)
     found = classify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from zoo.errors import DatasetError
 from zoo.evaluation.datasets import find_image_suffixes
 from zoo.evaluation.images import ImageClasses
 
+LOG = logging.getLogger("zoo")
 SHOWN = 5  # file and class names listed in a message
 
 
@@ -78,6 +80,24 @@ def check_dataset(
         unreadable=_find_unreadable(dataset, progress) if decode else {},
         not_images=tuple(strangers),
     )
+
+
+def require_usable(
+    dataset: ImageClasses,
+    num_classes: int,
+    labels: Sequence[str] | None,
+    *,
+    decode: bool,
+) -> None:
+    """Check a data set as `check_dataset` does; log what is worth knowing.
+
+    Raises:
+        DatasetError: all that would make a result wrong, one per line.
+    """
+    report = check_dataset(dataset, num_classes, labels, decode=decode)
+    report.raise_problems()
+    for warning in report.warnings:
+        LOG.warning("%s: %s", report.name, warning)
 
 
 def without_unreadable(dataset: ImageClasses, report: Preflight) -> ImageClasses:

@@ -153,12 +153,16 @@ def _measured(result: TrainingResult, command: str) -> Reproduction:
 
 
 def _class_names(images: ImageClasses) -> tuple[str, ...]:
-    if images.class_names:
-        return images.class_names
     targets = images.find_targets()
     if not targets:
         raise DatasetError(f"{images.name}: no images to train on")
-    return tuple(f"class {index}" for index in range(max(targets) + 1))
+    names = images.class_names or tuple(f"class {index}" for index in range(max(targets) + 1))
+    if len(names) == 1:
+        raise DatasetError(
+            f"{images.name}: a single class, {names[0]!r}, and nothing to tell it from. "
+            "Name the folder that holds one folder for each class."
+        )
+    return names
 
 
 def _check_name(name: str) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 from zoo.errors import TrainingError
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.measured import Measured
-from zoo.evaluation.preflight import check_dataset
+from zoo.evaluation.preflight import require_usable
 from zoo.evaluation.processes import join_processes, must_use_cpu
 from zoo.finetuning.data import Augmented, build_augmentation, open_both
 from zoo.finetuning.interrupt import stopping_on_sigterm
@@ -84,9 +84,7 @@ def train_network(
     train, val = open_both(train_data, val_data, recipe)
     num_classes = _find_num_classes(model, train)
     for images in (train, val):
-        check_dataset(
-            images, num_classes, labels or train.class_names, decode=False
-        ).raise_problems()
+        require_usable(images, num_classes, labels or train.class_names, decode=False)
     report = _build_report(progress, accelerator.is_main_process)
     transform = build_augmentation(preprocessing, recipe)
     with stopping_on_sigterm() as must_stop, _deterministic():

@@ -88,7 +88,7 @@ def read_state(path: Path, fixed: dict[str, Any]) -> tuple[dict[str, Any], Progr
     """
     if not path.exists():
         return None
-    advice = "Pass resume=False to start again, or choose another out_dir."
+    advice = "Pass resume=False (--no-resume) to start again, or choose another out_dir (--out)."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["format"]

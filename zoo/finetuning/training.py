@@ -66,7 +66,13 @@ class Training:
             self.report(f"going on after epoch {at.epoch} and {at.step} updates of the next")
         elif self.main:
             shutil.rmtree(self.state_path.parent, ignore_errors=True)
-            self.out_dir.mkdir(parents=True, exist_ok=True)
+            try:
+                self.out_dir.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TrainingError(
+                    f"{self.out_dir}: no folder for results can be made there ({error.strerror}). "
+                    "Choose another out_dir (--out)."
+                ) from None
         if self.main:
             outputs.write_recipe(self.trainer.recipe, self.out_dir / "recipe.json")
 
