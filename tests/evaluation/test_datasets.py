@@ -115,6 +115,8 @@ def test_names_that_timm_and_torchvision_know(digits: Path) -> None:
     assert dataset.class_names == NAMES and len(dataset) == 123
     assert dataset.find_targets()[0] == dataset[0][1] == 0
     assert dataset.file_name(0).endswith("digit0/0000.png")
+    with pytest.raises(DatasetError, match=r"torch/cifar10: say where it is stored.*--root"):
+        open_dataset("torch/cifar10")
     with pytest.raises(DatasetError, match=r"torch/cifar10: cannot be opened for split 'test'"):
         open_dataset("torch/cifar10", split="test", root=digits)
 

@@ -161,6 +161,11 @@ def _open_named(
     package = PACKAGES.get(name.partition("/")[0])
     if package is not None and find_spec(package) is None:
         raise DatasetError(f"{name}: needs {package}: pip install 'searched-zoo[data]'")
+    if place is None and name.startswith("torch/"):
+        raise DatasetError(
+            f"{name}: say where it is stored, or shall be with download=True (--download), by "
+            "root (--root)"
+        )
     try:
         # Without an image mode the images of streams stay as they are stored.
         source = create_dataset(name, root=place, split=split, download=download, input_img_mode="")
