@@ -92,6 +92,13 @@ def test_16_bit_images_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert (image * 255).round().unique().tolist() == [0x80]
 
 
+@pytest.mark.parametrize("build", [build_transform, build_train_transform])
+def test_what_is_no_pillow_image_is_refused_by_name(build: Any) -> None:
+    transform = build(IMAGENET)
+    with pytest.raises(InvalidArgument, match=r"expected a Pillow image, got Tensor; PIL\.Image"):
+        transform(torch.zeros(3, 8, 8))  # which has an attribute `mode` as well
+
+
 def test_palette_with_transparency_gives_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     image = noise(mode="P")
     image.info["transparency"] = bytes(range(256))

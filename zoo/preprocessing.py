@@ -126,6 +126,13 @@ class _ToMode:
         self.mode = "L" if channels == "L" else "RGB"
 
     def __call__(self, image: Image) -> Image:
+        from PIL.Image import Image as PillowImage
+
+        if not isinstance(image, PillowImage):
+            raise InvalidArgument(
+                f"expected a Pillow image, got {type(image).__name__}; PIL.Image.open(path) or "
+                "PIL.Image.fromarray(array) makes one"
+            )
         if image.mode == self.mode:
             return image
         if image.mode.startswith("I"):
