@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import InvalidManifest, UnknownSpace, suggest
+from zoo.errors import InvalidArgument, InvalidManifest, UnknownSpace, suggest
 from zoo.manifest import find_entry, find_records
 from zoo.records import ModelRecord
 
@@ -84,9 +84,16 @@ def list_models(
 
     Raises:
         UnknownSpace: `space` is no search space.
+        InvalidArgument: no model is for `dataset`; with suggestions.
     """
     if space is not None:
         find_space(space)
+    datasets = {record.dataset for _, record in find_records()}
+    if dataset is not None and dataset not in datasets:
+        raise InvalidArgument(
+            f"no model is for a data set named {dataset!r}.{suggest(dataset, datasets)} "
+            f"Data sets: {', '.join(sorted(datasets))}."
+        )
     tests: list[Callable[[str, ModelRecord], bool]] = [
         lambda name, record: fnmatch.fnmatchcase(name, pattern),
         lambda name, record: space in (None, record.space),

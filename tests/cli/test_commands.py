@@ -62,6 +62,12 @@ def test_list_of_an_unknown_space_suggests_one() -> None:
     assert "Did you mean 'ProxylessNAS'?" in output
 
 
+def test_list_of_an_unknown_data_set_suggests_one() -> None:
+    code, output = run("list", "--dataset", "imagenet")
+    assert code == 2
+    assert "no model is for a data set named 'imagenet'. Did you mean 'imagenet-1k'" in output
+
+
 def test_info_shows_sources_and_choices() -> None:
     code, output = run("info", "proxyless-w0.3")
     assert code == 0
