@@ -107,7 +107,8 @@ def save_checkpoint(
             _sort_header(temporary)
             temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from None
+        reason = getattr(error, "strerror", None) or error  # not the name of our temporary file
+        raise CheckpointError(f"{path}: cannot be written: {reason}") from None
 
 
 def _sort_header(path: Path) -> None:

@@ -213,8 +213,9 @@ def _describe(
     extra: list[str],
     misshapen: list[str],
 ) -> str:
+    space = getattr(network, "space", type(network).__name__)
     lines = [
-        f"{where} (format {entry.name}) does not fit this {getattr(network, 'space', 'network')} "
+        f"{where} (format {entry.name}) does not fit this {space} "
         f"network of {len(network.state_dict())} tensors:"
     ]
     groups = (

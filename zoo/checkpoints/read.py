@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import stat
 import struct
 import zipfile
@@ -161,9 +162,11 @@ def _read_torch(file: Path | io.BytesIO, kind: str, where: str) -> Any:
         with torch.serialization.safe_globals(_numpy_globals()):
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        needed = found[1] if found else _first_line(error).rstrip(".")
         raise UnsafeCheckpoint(
             f"{where}: reading this pickle needs more than tensors and plain containers, so it was "
-            f"refused: {_first_line(error)}. Ask its publisher for safetensors."
+            f"refused: {needed}. Ask its publisher for safetensors, or for the state_dict alone."
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, AssertionError) as error:
         raise CorruptCheckpoint(f"{where}: damaged torch file: {_first_line(error)}") from None
@@ -203,7 +206,4 @@ def _numpy_globals() -> list[Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line] or [
-        str(error).strip().split("\n")[0]
-    ]
-    return lines[0][:300]
+    return str(error).strip().split("\n")[0][:300]
