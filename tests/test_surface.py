@@ -6,11 +6,13 @@ import ast
 import importlib
 import inspect
 import pickle
+import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import zoo
@@ -110,6 +112,15 @@ def test_star_import() -> None:
 def test_imports_are_cheap(statement: str, allowed: set[str]) -> None:
     """Nothing heavy is imported before it is needed."""
     assert imported_by(statement) <= allowed
+
+
+@pytest.mark.parametrize("rng", [0, None, random, np.random.default_rng(0)])
+def test_other_sources_of_random_numbers_are_refused(rng: Any) -> None:
+    """numpy's generators draw without an error, and what they draw is no architecture."""
+    space = zoo.NasBench201()
+    for draw in (space.sample, lambda rng: space.mutate(space.sample(random.Random(0)), rng)):
+        with pytest.raises(errors.InvalidArgument, match=r"rng: expected a random\.Random, got"):
+            draw(rng)
 
 
 def test_errors_are_a_tree() -> None:

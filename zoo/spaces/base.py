@@ -93,7 +93,12 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return product
 
     def sample(self, rng: Random) -> Architecture:
-        """Return an architecture with every choice drawn independently."""
+        """Return an architecture with every choice drawn independently.
+
+        Raises:
+            InvalidArgument: `rng` is no `random.Random`.
+        """
+        _check_rng(rng)
         return {name: choice.sample(rng) for name, choice in _choices_of(self).items()}
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
@@ -104,8 +109,14 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 yield {**architecture, name: value}
 
     def mutate(self, architecture: Architecture, rng: Random) -> Architecture:
-        """Return a copy in which one decision of one uniformly drawn choice differs."""
+        """Return a copy in which one decision of one uniformly drawn choice differs.
+
+        Raises:
+            InvalidArchitecture: see `check`.
+            InvalidArgument: `rng` is no `random.Random`, or there is nothing to choose.
+        """
         self.check(architecture)
+        _check_rng(rng)
         open_choices = [name for name, c in _choices_of(self).items() if c.size() > 1]
         if not open_choices:
             raise InvalidArgument(f"{type(self).__name__} with these settings has one architecture")
@@ -171,7 +182,8 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 architecture = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise InvalidArchitecture(
-                    f"{type(self).__name__}: cannot decode {text[:80]!r}: {error}"
+                    f"{type(self).__name__}: cannot decode {text[:80]!r}: neither JSON ({error}) "
+                    "nor a notation that this space reads"
                 ) from None
         self.check(architecture)
         return architecture
@@ -221,6 +233,15 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def _choices_of(space: SearchSpace) -> dict[str, Choice]:
     # Declared once per space object: a search asks for the choices thousands of times.
     return space.choices()
+
+
+def _check_rng(rng: Random) -> None:
+    # numpy's generators have methods of the same names, which draw values that JSON does not know.
+    if not isinstance(rng, Random):
+        raise InvalidArgument(
+            f"rng: expected a random.Random, got {type(rng).__name__}; "
+            "random.Random(seed) makes one"
+        )
 
 
 def _is_finite(value: Any) -> bool:
