@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from zoo.cli.drawing import draw_scenes, write_picture
 from zoo.cli.output import bar, millions, percent
+from zoo.cli.scenes import draw_scenes, write_picture
 from zoo.hub.cache import Cache, cache_root
 from zoo.hub.checksum import file_sha256
 from zoo.loading import fetch_weights
