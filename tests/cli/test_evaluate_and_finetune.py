@@ -66,6 +66,11 @@ def test_finetune_says_what_is_odd_about_the_folders(colours: Path, tmp_path: Pa
     code, output = run("finetune", EMBEDDED, colours, "--out", colours / "red" / "notes.txt")
     assert code == 2
     assert "no folder for results can be made there (File exists)" in output
+    for folder in ("red", "green"):
+        (colours / folder / "broken.png").write_bytes(b"x")
+    code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path / "run1", "--check")
+    assert code == 2
+    assert "2 image(s) cannot be decoded: green/broken.png" in output and "red/broken" in output
     shutil.rmtree(colours / "red")
     shutil.rmtree(colours / "blue")
     code, output = run("finetune", EMBEDDED, colours, "--out", tmp_path / "run2")

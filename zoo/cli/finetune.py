@@ -36,6 +36,7 @@ from zoo.finetuning.recipe import Recipe
 @click.option("--patience", type=int, help="Stop after so many epochs without improvement.")
 @click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Recipe field.")
 @click.option("--drop-path", type=float, help="Stochastic depth, where the space has it.")
+@click.option("--check", is_flag=True, help="Decode every image first; list unreadable ones.")
 @click.option("--no-resume", is_flag=True, help="Start over in an existing folder.")
 def command(
     name: str,
@@ -48,6 +49,7 @@ def command(
     recipe: Path | None,
     assignments: tuple[str, ...],
     drop_path: float | None,
+    check: bool,
     no_resume: bool,
     **fields: Any,
 ) -> None:
@@ -71,6 +73,7 @@ def command(
         command=shlex.join(["zoo", *sys.argv[1:]]),
         resume=not no_resume,
         progress=click.echo,
+        check_images=check,
         **options,
     )
     if tuned.result.is_main_process:

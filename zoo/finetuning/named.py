@@ -44,6 +44,7 @@ def finetune(
     command: str = "zoo.finetune",
     resume: bool = True,
     progress: Any = None,
+    check_images: bool = False,
     **options: Any,
 ) -> Finetuned:
     """Train the searched model `name` on images and return it with its best weights.
@@ -57,6 +58,7 @@ def finetune(
         val_data: The same; None holds out a part of each class (`recipe.val_fraction`).
         from_scratch: True starts from random weights instead of the published ones.
         new_name: Name of the result; `<name>-<out_dir's name>` if None.
+        check_images: Decode every image first, and name all that cannot be.
         command: What the result's record says repeats the measurement.
         options: As for `load_searched_model`: `drop_path`, `checkpoint`, `cache_dir`, ….
 
@@ -84,6 +86,7 @@ def finetune(
         labels=labels,
         metadata={**native_metadata(network), "zoo.name": new_name},
         progress=progress,
+        check_images=check_images,
     )
     manifest = _write_manifest(out_dir, new_name, entry, network, result, command)
     return Finetuned(new_name, network, result, manifest)

@@ -57,6 +57,7 @@ def train_network(
     labels: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
+    check_images: bool = False,
 ) -> TrainingResult:
     """Train `model` and return its best epoch; the model then has the best weights, in eval mode.
 
@@ -74,6 +75,7 @@ def train_network(
         labels: The network's class names in order, checked against the data's.
         metadata: Stored in both safetensors files.
         progress: Called with one line of text per epoch and every half minute.
+        check_images: Decode every image first, and name all that cannot be.
 
     Raises:
         DatasetError: the data does not fit the network, or an image cannot be decoded.
@@ -84,7 +86,7 @@ def train_network(
     train, val = open_both(train_data, val_data, recipe)
     num_classes = _find_num_classes(model, train)
     for images in (train, val):
-        require_usable(images, num_classes, labels or train.class_names, decode=False)
+        require_usable(images, num_classes, labels or train.class_names, decode=check_images)
     report = _build_report(progress, accelerator.is_main_process)
     transform = build_augmentation(preprocessing, recipe)
     with stopping_on_sigterm() as must_stop, _deterministic():
