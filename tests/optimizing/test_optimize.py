@@ -136,7 +136,8 @@ def test_auto_measures_once(caplog: pytest.LogCaptureFixture) -> None:
     again = zoo.optimize(network)
     assert again.choice == choice and "as measured before" in caplog.messages[-1]
     assert zoo.optimize(network, plain_images(8)).choice.batch_size == 8  # pyright: ignore
-    assert zoo.optimize(PlainNetwork(1)).choice != choice
+    zoo.optimize(PlainNetwork(1))
+    assert "as measured before" not in caplog.messages[-1]
 
 
 @pytest.mark.slow

@@ -78,8 +78,13 @@ def evaluate_models(
     if isinstance(images, ImageClasses):
         for number, (entry, network) in enumerate(zip(entries, networks, strict=True)):
             folders = class_folders(entry.record) if variant is None else variant.folders
-            decode = check_images and number == 0
-            require_usable(images, network.num_classes, folders, decode=decode)
+            require_usable(
+                images,
+                network.num_classes,
+                folders,
+                judged=None if variant is None else variant.classes,
+                decode=check_images and number == 0,
+            )
         if variant is not None and variant.is_multi:
             accepted = find_real_labels(images)
     found = classify(

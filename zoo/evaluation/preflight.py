@@ -53,6 +53,7 @@ def check_dataset(
     num_classes: int,
     labels: Sequence[str] | None = None,
     *,
+    judged: Sequence[int] | None = None,
     decode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Preflight:
@@ -61,6 +62,7 @@ def check_dataset(
     Args:
         num_classes: Outputs of the network.
         labels: The network's class names, in the order of its outputs.
+        judged: Classes that should have images; None for all.
         decode: Decode every image; without it unreadable ones are not found.
         progress: Called with (images done, images in all) while decoding.
     """
@@ -76,7 +78,7 @@ def check_dataset(
         class_names=names,
         class_samples=tuple(counts),
         problems=tuple(_find_class_problems(names, counts, num_classes, labels)),
-        warnings=tuple(_find_warnings(names, counts, strangers)),
+        warnings=tuple(_find_warnings(names, counts, judged, strangers)),
         unreadable=_find_unreadable(dataset, progress) if decode else {},
         not_images=tuple(strangers),
     )
@@ -87,6 +89,7 @@ def require_usable(
     num_classes: int,
     labels: Sequence[str] | None,
     *,
+    judged: Sequence[int] | None = None,
     decode: bool,
 ) -> None:
     """Check a data set as `check_dataset` does; log what is worth knowing.
@@ -94,7 +97,7 @@ def require_usable(
     Raises:
         DatasetError: all that would make a result wrong, one per line.
     """
-    report = check_dataset(dataset, num_classes, labels, decode=decode)
+    report = check_dataset(dataset, num_classes, labels, judged=judged, decode=decode)
     report.raise_problems()
     for warning in report.warnings:
         LOG.warning("%s: %s", report.name, warning)
@@ -144,11 +147,16 @@ def _find_class_problems(
 
 
 def _find_warnings(
-    names: Sequence[str] | None, counts: Sequence[int], strangers: Sequence[str]
+    names: Sequence[str] | None,
+    counts: Sequence[int],
+    judged: Sequence[int] | None,
+    strangers: Sequence[str],
 ) -> list[str]:
     warnings = []
     empty = [
-        names[i] if names and i < len(names) else str(i) for i, n in enumerate(counts) if not n
+        names[i] if names and i < len(names) else str(i)
+        for i in (range(len(counts)) if judged is None else judged)
+        if not counts[i]
     ]
     if empty:
         warnings.append(f"{len(empty)} class(es) without images: {_some(empty)}")
