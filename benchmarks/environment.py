@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from zoo.optimizing.artefacts import find_processor
+
 PACKAGES = (
     "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "accelerate", "numpy",
     "pillow",
@@ -24,7 +26,7 @@ def describe_environment(more_packages: Sequence[str] = ()) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": find_processor(),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {name: found for name in packages if (found := _version(name))},
     }
@@ -47,12 +49,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +165,7 @@ def _read_published(
     entry: Entry, network: Network, cache: Cache, offline: bool | None
 ) -> dict[str, Tensor]:
     for weights in entry.weights:
-        native = _find_native(weights, network, cache)
+        native = cache.find_made("native", _native_key(weights, network))
         if native:
             return read_tensors(native, network, format=NATIVE.name, values_checked=True)
     weights, path = fetch_weights(entry, cache, offline)
@@ -184,31 +183,16 @@ def _read_published(
         return tensors
     load_tensors(network, tensors)
     try:
-        native = _keep_native(entry, weights, path, network, cache)
+        metadata = {"zoo.name": entry.name, "zoo.source_sha256": file_sha256(path)}
+        native = cache.keep_made(
+            "native",
+            _native_key(weights, network),
+            lambda made: save_checkpoint(network, made, metadata),
+        )
     except (OSError, CacheError, CheckpointError) as error:
         LOG.warning("%s: loaded, but its native form was not kept: %s", entry.name, error)
         return tensors
     return read_tensors(native, network, format=NATIVE.name, values_checked=True)
-
-
-def _find_native(weights: Weights, network: Network, cache: Cache) -> Path | None:
-    digest = cache.read_ref("native", _native_key(weights, network))
-    return cache.find(digest) if digest else None
-
-
-def _keep_native(
-    entry: Entry, weights: Weights, source: Path, network: Network, cache: Cache
-) -> Path:
-    """Return the verified native form of a foreign file, kept in the cache for later loads."""
-    cache.partials.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.partials) as folder:
-        temporary = Path(folder) / "native"
-        metadata = {"zoo.name": entry.name, "zoo.source_sha256": file_sha256(source)}
-        save_checkpoint(network, temporary, metadata)
-        digest = file_sha256(temporary)
-        path = cache.add(temporary, digest)
-    cache.write_ref("native", _native_key(weights, network), digest)
-    return path
 
 
 def _native_key(weights: Weights, network: Network) -> str:

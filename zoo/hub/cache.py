@@ -15,6 +15,8 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -91,6 +93,29 @@ class Cache:
                 raise
             if (status := path.stat()).st_ino == inode:
                 self.write_stamp(sha256, status, sha256)
+        return path
+
+    def find_made(self, kind: RefKind, key: str) -> Path | None:
+        """Return the intact file that was kept under `key`, or None.
+
+        Raises:
+            CacheError: see `find`.
+        """
+        sha256 = self.read_ref(kind, key)
+        return self.find(sha256) if sha256 else None
+
+    def keep_made(self, kind: RefKind, key: str, write: Callable[[Path], None]) -> Path:
+        """Keep the file that `write` makes at the path it is given under `key`; return its place.
+
+        Raises:
+            OSError, CacheError: the cache cannot be written to.
+        """
+        self.partials.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.partials) as folder:
+            write(temporary := Path(folder) / "made")
+            sha256 = file_sha256(temporary)
+            path = self.add(temporary, sha256)
+        self.write_ref(kind, key, sha256)
         return path
 
     def read_ref(self, kind: RefKind, key: str) -> str | None:

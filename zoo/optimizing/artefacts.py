@@ -22,7 +22,6 @@ from torch import nn
 
 from zoo.evaluation.state import find_network_digest
 from zoo.hub.cache import Cache, cache_root
-from zoo.hub.checksum import file_sha256
 
 LOG = logging.getLogger("zoo")
 
@@ -47,8 +46,7 @@ class Artefacts:
 
     def find(self, key: dict[str, Any]) -> Path | None:
         """Return the intact file of this key, or None."""
-        digest = self.cache.read_ref("optimized", self._text(key))
-        return self.cache.find(digest) if digest else None
+        return self.cache.find_made("optimized", self._text(key))
 
     @contextmanager
     def obtain(self, key: dict[str, Any], write: Write, *, anew: bool = False) -> Iterator[Path]:
@@ -62,21 +60,12 @@ class Artefacts:
         if found is not None:
             yield found
         elif self.cache.writable():
-            yield self._keep(key, write)
+            yield self.cache.keep_made("optimized", self._text(key), write)
         else:
             LOG.warning("%s cannot be written to: what is made is not kept", self.cache.root)
             with tempfile.TemporaryDirectory() as folder:
                 write(path := Path(folder) / "made")
                 yield path
-
-    def _keep(self, key: dict[str, Any], write: Write) -> Path:
-        self.cache.partials.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache.partials) as folder:
-            write(temporary := Path(folder) / "made")
-            digest = file_sha256(temporary)
-            path = self.cache.add(temporary, digest)
-        self.cache.write_ref("optimized", self._text(key), digest)
-        return path
 
     def _text(self, key: dict[str, Any]) -> str:
         return msgspec.json.encode(self._identity | key, order="sorted").decode()
@@ -86,7 +75,7 @@ def describe_machine() -> dict[str, Any]:
     """Return what decides which form of a network is fast here."""
     return {
         "system": platform.system(),
-        "processor": _find_processor(),
+        "processor": find_processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
@@ -112,7 +101,8 @@ def _find_version(name: str) -> str:
         return ""
 
 
-def _find_processor() -> str:
+def find_processor() -> str:
+    """Return what this machine's processor is called."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text("utf-8").splitlines():
