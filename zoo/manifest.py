@@ -123,13 +123,12 @@ def read_manifest(path: Path) -> Manifest:
     content = _read_bytes(path)
     try:
         json.loads(content, object_pairs_hook=functools.partial(_refuse_duplicates, path))
-        for name, raw in msgspec.json.decode(content, type=_LazyManifest).models.items():
-            _decode_record(raw, name, path)  # whose message names the record
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, InvalidManifest):
-            raise
-        raise InvalidManifest(f"{path}: {error}. {_SCHEMA}") from None
+        if not isinstance(error, InvalidManifest):
+            _name_broken_record(content, path)
+            error = InvalidManifest(f"{path}: {error}. {_SCHEMA}")
+        raise error from None
 
 
 def read_architecture(entry: Entry) -> dict[str, Any]:
@@ -221,6 +220,16 @@ def _check_names_are_new(
         raise InvalidManifest(
             f"{path}: names already taken by {other}: {', '.join(taken)}. Choose others."
         )
+
+
+def _name_broken_record(content: bytes, path: Path) -> None:
+    """Raise InvalidManifest naming the first record that breaks the schema, if one does."""
+    try:
+        models = msgspec.json.decode(content, type=_LazyManifest).models
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return  # it is not a record that is broken
+    for name, raw in models.items():
+        _decode_record(raw, name, path)
 
 
 def _decode_record(raw: msgspec.Raw, name: str, path: Path) -> ModelRecord:

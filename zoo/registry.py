@@ -88,7 +88,8 @@ def list_models(
     """
     if space is not None:
         find_space(space)
-    datasets = {record.dataset for _, record in find_records()}
+    records = list(find_records())
+    datasets = {record.dataset for _, record in records}
     if dataset is not None and dataset not in datasets:
         raise InvalidArgument(
             f"no model is for a data set named {dataset!r}.{suggest(dataset, datasets)} "
@@ -104,7 +105,7 @@ def list_models(
         lambda name, record: min_top1 is None or best_top1(record) >= min_top1,
         lambda name, record: license in (None, record.license),
     ]
-    return sorted(name for name, record in find_records() if all(t(name, record) for t in tests))
+    return sorted(name for name, record in records if all(t(name, record) for t in tests))
 
 
 def model_info(name: str) -> ModelRecord:

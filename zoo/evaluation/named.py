@@ -76,13 +76,18 @@ def evaluate_models(
     images, variant = open_for(entries, data, labels, **opening or {})
     accepted = None
     if isinstance(images, ImageClasses):
-        for number, (entry, network) in enumerate(zip(entries, networks, strict=True)):
-            folders = class_folders(entry.record) if variant is None else variant.folders
+        judged = None if variant is None else variant.classes
+        # Models with the same outputs ask the same of the data.
+        outputs = dict.fromkeys(
+            (network.num_classes, variant.folders if variant else class_folders(entry.record))
+            for entry, network in zip(entries, networks, strict=True)
+        )
+        for number, (num_classes, folders) in enumerate(outputs):
             require_usable(
                 images,
-                network.num_classes,
+                num_classes,
                 folders,
-                judged=None if variant is None else variant.classes,
+                judged=judged,
                 decode=check_images and number == 0,
             )
         if variant is not None and variant.is_multi:

@@ -56,9 +56,10 @@ def rename_by_prefix(
     """
     renamed = {}
     for key in keys:
-        prefix = max((p for p in top if key.startswith(p + ".")), key=len, default=None)
         if key in inside:
             renamed[key] = inside[key]
-        elif prefix is not None:
+            continue
+        prefix = max((p for p in top if key.startswith(p + ".")), key=len, default=None)
+        if prefix is not None:
             renamed[key] = top[prefix] + key.removeprefix(prefix)
     return renamed
