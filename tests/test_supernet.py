@@ -314,6 +314,8 @@ def test_sizes_and_unknown_names() -> None:
         AutoformerSpace.load_supernet("tiny", offline=True)
     with pytest.raises(errors.UnknownModel, match="Did you mean"):
         AutoformerSpace.load_supernet("random-one-shot-tini")
+    with pytest.raises(errors.UnknownModel, match="Did you mean 'tiny'"):
+        AutoformerSpace.load_supernet("tini")
     with pytest.raises(errors.UnknownModel, match="is a model of ShuffleNetSpace"):
         AutoformerSpace.load_supernet("spos")
     with pytest.raises(errors.NoPretrainedWeights, match="tf-tas-tiny"):

@@ -190,9 +190,10 @@ def load_once_for_all(name: str, space: type[SearchSpace], **options: Any) -> Su
     Raises:
         UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
     """
+    supernet = load_supernet(name, space, **options)
     LOG.warning(
         "%s: BatchNorm statistics of a subnet are not its own; "
         "call zoo.networks.batch_norm.recalibrate(subnet, batches) before using it",
         name,
     )
-    return load_supernet(name, space, **options)
+    return supernet

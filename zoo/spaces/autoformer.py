@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from zoo.errors import InvalidArchitecture, InvalidArgument, suggest
+from zoo.errors import InvalidArchitecture, InvalidArgument, UnknownModel, suggest
 from zoo.networks.autoformer import AutoformerNetwork, LayerPlan, TransformerPlan
 from zoo.spaces.base import Architecture, SearchSpace
 from zoo.spaces.choices import Choice, OneOf
@@ -152,7 +152,14 @@ class AutoformerSpace(SearchSpace, frozen=True, kw_only=True):
         Raises:
             UnknownModel, FetchError, CheckpointError: see `zoo.errors`.
         """
-        return load_supernet(f"random-one-shot-{name}" if name in SIZES else name, cls, **options)
+        if name in SIZES:
+            return load_supernet(f"random-one-shot-{name}", cls, **options)
+        try:
+            return load_supernet(name, cls, **options)
+        except UnknownModel as error:
+            raise UnknownModel(
+                f"{error} Sizes: {', '.join(SIZES)}.{suggest(name, SIZES)}"
+            ) from None
 
     def choices(self) -> dict[str, Choice]:
         return {
