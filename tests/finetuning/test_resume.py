@@ -59,22 +59,27 @@ def test_killed_in_the_middle_of_an_epoch(
     assert lines[0] == "going on after epoch 2 and 0 updates of the next"
 
 
-def test_sigterm_saves_in_the_middle_of_an_epoch(
-    digits: Path, tmp_path: Path, whole: TrainingResult, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_signal_saves_in_the_middle_of_an_epoch(
+    digits: Path,
+    tmp_path: Path,
+    whole: TrainingResult,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     network_updates = 0
 
     def count(*_: object) -> None:
         nonlocal network_updates
         network_updates += 1
         if network_updates == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr("zoo.finetuning.data.seed_random_numbers", spy(count))
     with pytest.raises(TrainingError, match=r"stopped on request; the state is in .*state\.pt"):
         train(digits, tmp_path)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     lines: list[str] = []
     check_same(train(digits, tmp_path, progress=lines.append), whole)
     assert lines[0] == "going on after epoch 1 and 3 updates of the next"
@@ -90,7 +95,10 @@ def spy(count):  # type: ignore[no-untyped-def]
     return seed
 
 
-def test_sigterm_to_the_whole_group_spares_data_loading(digits: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_signal_to_the_whole_group_spares_data_loading(
+    digits: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-u", "-m", "tests.finetuning.training", str(digits), str(tmp_path)]
     with subprocess.Popen(
         [*command, "workers=1", "epochs=1000", "head_only_epochs=0"],
@@ -101,7 +109,7 @@ def test_sigterm_to_the_whole_group_spares_data_loading(digits: Path, tmp_path: 
     ) as running:
         assert running.stdout is not None and running.stderr is not None
         running.stdout.readline()
-        os.killpg(running.pid, signal.SIGTERM)
+        os.killpg(running.pid, number)
         errors = running.stderr.read()
     assert running.returncode == 1
     assert "stopped on request" in errors
@@ -181,13 +189,21 @@ def test_workers_do_not_change_the_numbers(
     assert RECIPE.workers == 0
 
 
+def test_a_second_signal_acts_at_once() -> None:
+    with interrupt.stopping_on_signals() as must_stop:
+        signal.raise_signal(signal.SIGINT)
+        assert must_stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_handlers_are_left_alone_outside_the_main_thread() -> None:
     from threading import Thread
 
     found = []
 
     def enter() -> None:
-        with interrupt.stopping_on_sigterm() as must_stop:
+        with interrupt.stopping_on_signals() as must_stop:
             found.append(must_stop())
 
     thread = Thread(target=enter)

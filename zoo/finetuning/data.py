@@ -20,7 +20,7 @@ from zoo.errors import TrainingError
 from zoo.evaluation.datasets import has_split, open_dataset
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.processes import find_worker_count
-from zoo.finetuning.interrupt import ignore_sigterm
+from zoo.finetuning.interrupt import ignore_signals
 from zoo.finetuning.recipe import Recipe
 from zoo.preprocessing import build_train_transform
 from zoo.records import Preprocessing
@@ -126,7 +126,7 @@ def build_loader(dataset: Augmented, batches: EpochBatches, workers: int | None)
         dataset,
         batch_sampler=batches,
         num_workers=find_worker_count() if workers is None else workers,
-        worker_init_fn=ignore_sigterm,
+        worker_init_fn=ignore_signals,
         pin_memory=torch.cuda.is_available(),
     )
 

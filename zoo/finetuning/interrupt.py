@@ -1,4 +1,4 @@
-"""Stop a training between two updates when the system asks for it."""
+"""Stop a training between two updates when the system or the user asks for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)  # SIGINT is Ctrl-C
 
 
 class Interrupted(Exception):
@@ -13,23 +16,33 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def stopping_on_sigterm() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM has arrived since."""
+def stopping_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGTERM or Ctrl-C has arrived since.
+
+    A second signal acts at once, as it would without this.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # only the main thread may install handlers
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def ignore_sigterm(_worker: int = 0) -> None:
-    """Make a data-loading process leave SIGTERM to the process that trains.
+def ignore_signals(_worker: int = 0) -> None:
+    """Make a data-loading process leave the signals to the process that trains.
 
-    Slurm and Kubernetes signal every process; one that loads data must live
+    Slurm, Kubernetes and Ctrl-C signal every process; one that loads data must live
     until the training has saved its state, and ends with it.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -17,7 +17,7 @@ from zoo.evaluation.measured import Measured
 from zoo.evaluation.preflight import require_usable
 from zoo.evaluation.processes import join_processes, must_use_cpu
 from zoo.finetuning.data import Augmented, build_augmentation, open_both
-from zoo.finetuning.interrupt import stopping_on_sigterm
+from zoo.finetuning.interrupt import stopping_on_signals
 from zoo.finetuning.loop import Trainer
 from zoo.finetuning.recipe import Recipe
 from zoo.finetuning.training import Training
@@ -89,7 +89,7 @@ def train_network(
         require_usable(images, num_classes, labels or train.class_names, decode=check_images)
     report = _build_report(progress, accelerator.is_main_process)
     transform = build_augmentation(preprocessing, recipe)
-    with stopping_on_sigterm() as must_stop, _deterministic():
+    with stopping_on_signals() as must_stop, _deterministic():
         trainer = Trainer(
             model,
             Augmented(train, transform, recipe.seed),

@@ -80,7 +80,7 @@ class Training:
         """Train until the last epoch, or until patience ends.
 
         Raises:
-            TrainingError: SIGTERM, NaN, or memory that ran out; the message names the state.
+            TrainingError: SIGTERM or Ctrl-C, NaN, or memory that ran out; the message names the state.
         """
         while not self._is_finished():
             try:
@@ -93,7 +93,7 @@ class Training:
             except (RuntimeError, MemoryError) as error:
                 if _is_out_of_memory(error):
                     self._fail(f"out of memory ({error}). Lower batch_size.", error)
-                # SIGTERM to all processes ends those that load validation images.
+                # A signal to all processes ends those that load validation images.
                 if self.trainer.must_stop() and self.trainer.is_epoch_trained:
                     self._stop()
                 raise
