@@ -80,7 +80,8 @@ class Training:
         """Train until the last epoch, or until patience ends.
 
         Raises:
-            TrainingError: SIGTERM or Ctrl-C, NaN, or memory that ran out; the message names the state.
+            TrainingError: a signal to stop, NaN, or memory that ran out; the message says where
+                the state is.
         """
         while not self._is_finished():
             try:
