@@ -20,7 +20,8 @@ from tests.spaces.small import (
     small_space,
 )
 from zoo.errors import InvalidArgument
-from zoo.networks.empty import EmptyParameters
+from zoo.networks import autoformer, cells, nasbench201
+from zoo.networks.empty import EmptyParameters, make_or_copy
 from zoo.networks.network import Network, describe_features
 
 
@@ -356,3 +357,61 @@ def test_empty_parameters_are_of_one_thread() -> None:
         other.join()
         assert nn.Linear(2, 2).weight.is_meta
     assert not built[0].weight.is_meta
+
+
+@each_space
+def test_copied_layers_are_as_if_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer copied from one made before has the same structure, numbers and later draws."""
+    space = small_space(name)
+    architecture = space.sample(Random(3))
+
+    def build() -> tuple[Network, Tensor]:
+        torch.manual_seed(5)
+        return space.build(architecture), torch.random.get_rng_state()
+
+    space.build(architecture)  # from here on there is something to copy
+    copied, state = build()
+    for module in (autoformer, cells, nasbench201):
+        monkeypatch.setattr(module, "make_or_copy", lambda make, *args, **kw: make(*args, **kw))
+    made, expected_state = build()
+    assert repr(copied) == repr(made)
+    assert torch.equal(state, expected_state)
+    for ours, expected in zip(copied.modules(), made.modules(), strict=True):
+        assert vars(ours).keys() == vars(expected).keys()
+    for (key, value), (expected_key, expected_value) in zip(
+        copied.state_dict().items(), made.state_dict().items(), strict=True
+    ):
+        assert key == expected_key
+        assert torch.equal(value, expected_value), key
+
+
+def test_copied_layers_share_nothing() -> None:
+    """Two places of one kind of layer have hooks, parameters and statistics of their own."""
+    layer, twin = (make_or_copy(nn.BatchNorm2d, 3, momentum=0.5) for _ in range(2))
+    layer.register_forward_hook(lambda *_: torch.zeros(1))
+    layer(torch.randn(4, 3, 5, 5))
+    assert not twin._forward_hooks
+    assert not make_or_copy(nn.BatchNorm2d, 3, momentum=0.5)._forward_hooks
+    assert torch.equal(twin.running_mean, torch.zeros(3))  # type: ignore[arg-type]
+    assert layer.weight is not twin.weight
+
+
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"AutoformerSpace"}))
+def test_convolutions_start_he_normal(name: str) -> None:
+    """Every convolution, timm's too, has the spread of He's fan-out rule and no bias."""
+    torch.manual_seed(0)
+    space = small_space(name)
+    convolutions = [
+        module
+        for seed in range(5)
+        for module in sampled_network(space, seed).modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    assert convolutions
+    for conv in convolutions:
+        assert conv.bias is None or not conv.bias.any()
+        fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels / conv.groups
+        weight = conv.weight.detach() * (fan_out / 2) ** 0.5
+        if weight.numel() > 200:
+            assert weight.std().item() == pytest.approx(1, abs=0.25)
+            assert weight.abs().max() > 2  # PyTorch's own start is uniform and ends before

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zoo.layers import conv
 from zoo.layers.conv import BatchNormSettings
 
 
@@ -31,7 +32,7 @@ class OperatorStyle:
     pool_counts_padding: bool = False
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(conv.Conv2d):
     """Convolution without bias whose output has ceil(size / stride) pixels.
 
     Args:

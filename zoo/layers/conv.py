@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from zoo.layers.mixed_conv import make_mixed_conv
+
+M = TypeVar("M", bound=nn.Module)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -18,19 +21,45 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@dataclass(frozen=True)
 class BatchNormSettings:
     """Epsilon and momentum of every BatchNorm of a network; `enabled=False` for folded ones."""
 
-    def __init__(self, eps: float = 1e-5, momentum: float = 0.1, enabled: bool = True) -> None:
-        self.eps = eps
-        self.momentum = momentum
-        self.enabled = enabled
+    eps: float = 1e-5
+    momentum: float = 0.1
+    enabled: bool = True
 
     def make(self, channels: int) -> nn.Module:
         """Return the norm layer, or an identity where it is folded into the convolution."""
         if not self.enabled:
             return nn.Identity()
         return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that starts with He-normal weights (fan-out) and zero bias.
+
+    PyTorch's would draw every weight twice: first as it likes, then as the networks here do.
+    """
+
+    def reset_parameters(self) -> None:
+        initialize_conv(self)
+
+
+def initialize_conv(conv: nn.Conv2d) -> None:
+    """Set He-normal weights (fan-out) and zero bias."""
+    fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels
+    nn.init.normal_(conv.weight, std=(2.0 * conv.groups / fan_out) ** 0.5)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
+def initialize_convs(layer: M) -> M:
+    """Return a layer of timm's, its convolutions starting as `Conv2d` does."""
+    for module in layer.modules():
+        if isinstance(module, nn.Conv2d):
+            initialize_conv(module)
+    return layer
 
 
 class ConvNormAct(nn.Module):
@@ -68,7 +97,7 @@ class ConvNormAct(nn.Module):
         self.conv: nn.Module
         if isinstance(kernel_size, int):
             # At stride 1 both rules pad alike.
-            conv = _make_conv_same if same_padding and stride > 1 else nn.Conv2d
+            conv = _make_conv_same if same_padding and stride > 1 else Conv2d
             self.conv = conv(
                 in_channels,
                 out_channels,
@@ -79,7 +108,7 @@ class ConvNormAct(nn.Module):
                 bias=not norm.enabled,
             )
         else:
-            self.conv = make_mixed_conv(
+            mixed = make_mixed_conv(
                 in_channels,
                 out_channels,
                 kernel_size,
@@ -88,6 +117,7 @@ class ConvNormAct(nn.Module):
                 bias=not norm.enabled,
                 same_padding=same_padding,
             )
+            self.conv = initialize_convs(mixed)
         self.bn = norm.make(out_channels)
         self.act = ACTIVATIONS[activation](inplace=True) if activation else nn.Identity()
 
@@ -99,7 +129,7 @@ def _make_conv_same(*args: Any, **kwargs: Any) -> nn.Module:
     # Imported where it is needed: importing timm costs more than importing torch.
     from timm.layers.conv2d_same import Conv2dSame
 
-    return Conv2dSame(*args, **kwargs)
+    return initialize_convs(Conv2dSame(*args, **kwargs))
 
 
 def adapt_input_weight(weight: Tensor, in_channels: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.layers.conv import ACTIVATIONS, BatchNormSettings, ConvNormAct
+from zoo.layers.conv import ACTIVATIONS, BatchNormSettings, ConvNormAct, initialize_convs
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,13 @@ def make_squeeze_excite(channels: int, plan: GatePlan | None) -> nn.Module:
     # Imported where it is needed: importing timm costs more than importing torch.
     from timm.layers.squeeze_excite import SqueezeExcite
 
-    return SqueezeExcite(
+    gate = SqueezeExcite(
         channels,
         rd_channels=plan.channels,
         act_layer=ACTIVATIONS[plan.activation],
         gate_layer=ACTIVATIONS[plan.gate],
     )
+    return initialize_convs(gate)
 
 
 def make_drop_path(probability: float) -> nn.Module:

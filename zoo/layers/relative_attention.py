@@ -91,6 +91,9 @@ class RelativePositions(nn.Module):
         super().__init__()
         self.vertical = nn.Parameter(torch.empty(2 * max_distance + 2, head_dim))
         self.horizontal = nn.Parameter(torch.empty(2 * max_distance + 2, head_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.vertical, std=0.02)
         nn.init.trunc_normal_(self.horizontal, std=0.02)
 

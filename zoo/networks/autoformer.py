@@ -199,6 +199,9 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
         self.mlp = Mlp(embed_dim, layer.hidden_features)
         self.drop_path = make_drop_path(drop_path)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -13,7 +13,8 @@ from zoo.errors import InvalidArgument
 from zoo.layers.cell_modules import FactorizedReduce, OperatorStyle, ReluConvNorm
 from zoo.layers.cell_ops import make_operator
 from zoo.layers.inverted_residual import make_drop_path
-from zoo.networks.network import FeatureBackbone, Network, make_classifier
+from zoo.networks.empty import make_or_copy
+from zoo.networks.network import FeatureBackbone, Network, in_fast_layout, make_classifier
 
 # Outputs of the last two cells, the older one first: what every cell takes and returns.
 Pair = tuple[Tensor, Tensor]
@@ -75,11 +76,12 @@ class Cell(nn.Module):
         older, newer = channels
         width = place.width
         self.preprocess0 = _make_preprocess0(place, style, older, halve_older)
-        self.preprocess1 = ReluConvNorm(newer, width, 1, style=style)
+        self.preprocess1 = make_or_copy(ReluConvNorm, newer, width, 1, style=style)
         state_widths = {0: older if place.raw_older else width}
         self.sources = tuple(edge.source for edge in plan.edges)
         self.ops = nn.ModuleList(
-            make_operator(
+            make_or_copy(
+                make_operator,
                 edge.operator,
                 state_widths.get(edge.source, width),
                 width,
@@ -123,10 +125,10 @@ def _make_preprocess0(
     if place.raw_older:
         return nn.Identity()
     if halve_older:
-        return FactorizedReduce(older, place.width, style=style)
+        return make_or_copy(FactorizedReduce, older, place.width, style=style)
     if style.tensorflow and older == place.width:
         return nn.Identity()
-    return ReluConvNorm(older, place.width, 1, style=style)
+    return make_or_copy(ReluConvNorm, older, place.width, 1, style=style)
 
 
 def stack_cells(
@@ -245,7 +247,7 @@ class CellNetwork(Network):
         """
         if self.auxiliary is None:
             raise InvalidArgument("no auxiliary head; call attach_auxiliary_head() first")
-        pair = self.stem(images)
+        pair = self.stem(in_fast_layout(images))
         inner = pair[1]
         for number, stage in enumerate(self.stages):
             assert isinstance(stage, nn.Sequential)

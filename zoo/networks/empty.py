@@ -35,35 +35,48 @@ class EmptyParameters(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def make_or_copy(make: Callable[..., M], *arguments: Hashable) -> M:
-    """Return `make(*arguments)`; while parameters have no memory, a copy of one made before.
+def make_or_copy(make: Callable[..., M], *arguments: Hashable, **options: Hashable) -> M:
+    """Return `make(*arguments, **options)`, mostly as a copy of one made before.
 
-    Empty modules made alike differ in nothing, and a supernet is cut into thousands of networks
-    of a few kinds of layers: copying one takes a sixth of the time of making it.
+    Networks consist of few kinds of layers, and copying one takes a sixth of the time of making
+    it. A copy owns its parameters and buffers and has drawn them as the original would: a layer
+    that comes here sets all of them in `reset_parameters`, its own or those of its parts.
     """
-    if torch.empty(0).is_meta:
-        return _copy_empty(_make_once(torch.get_default_dtype(), make, *arguments))
-    return make(*arguments)
+    template = _make_once(torch.get_default_dtype(), make, *arguments, **options)
+    return _copy(template, empty=torch.empty(0).is_meta)
 
 
 @functools.lru_cache(maxsize=512)
-def _make_once(dtype: torch.dtype, make: Callable[..., nn.Module], *arguments: Hashable) -> Any:
+def _make_once(
+    dtype: torch.dtype, make: Callable[..., Any], *arguments: Hashable, **options: Hashable
+) -> Any:
     del dtype  # part of the cache key
-    return make(*arguments)
+    with EmptyParameters():
+        return make(*arguments, **options)
 
 
-def _copy_empty(module: M) -> M:
-    # copy.deepcopy would do, but takes as long as making the module.
+def _copy(module: M, empty: bool) -> M:
+    # copy.deepcopy would do for empty modules, but takes as long as making them.
     twin = module.__new__(type(module))
     attributes = vars(twin)
     attributes.update(vars(module))
     for name, value in attributes.items():
-        if isinstance(value, (dict, set)):  # modules, parameters, hooks
-            attributes[name] = value.copy()
-    for name, parameter in module._parameters.items():
-        if parameter is not None:
-            twin._parameters[name] = nn.Parameter(parameter)
+        if isinstance(value, (dict, set)):  # modules, parameters, and hooks: mostly there are none
+            attributes[name] = value.copy() if value else type(value)()
     for name, child in module._modules.items():
         if child is not None:
-            twin._modules[name] = _copy_empty(child)
+            twin._modules[name] = _copy(child, empty)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            twin._parameters[name] = nn.Parameter(parameter if empty else _allocate(parameter))
+    if not empty:
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                twin._buffers[name] = _allocate(buffer)
+        if hasattr(twin, "reset_parameters"):
+            twin.reset_parameters()  # type: ignore[operator]
     return twin
+
+
+def _allocate(like: torch.Tensor) -> torch.Tensor:
+    return torch.empty(like.shape, dtype=like.dtype)

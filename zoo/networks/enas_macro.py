@@ -16,11 +16,11 @@ from zoo.layers.cell_modules import (
     ReluConvNorm,
     SeparableConvNorm,
 )
+from zoo.layers.conv import Conv2d
 from zoo.networks.network import (
     FeatureBackbone,
     Network,
     describe_features,
-    initialize_conv_net,
     make_classifier,
 )
 
@@ -74,7 +74,6 @@ class ENASMacroNetwork(Network):
         self.final = NewestState()
         self.hidden = nn.Identity()
         self.num_features = self.head_hidden_size = shapes[-1][0]
-        initialize_conv_net(self)
         self.classifier = make_classifier(self.num_features, num_classes)
 
     def features_only(self, out_indices: Sequence[int] | None = None) -> FeatureBackbone:
@@ -94,7 +93,7 @@ class MacroStem(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.bn = style.norm.make(out_channels)
 
     def forward(self, images: Tensor) -> States:

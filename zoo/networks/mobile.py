@@ -11,7 +11,6 @@ from zoo.layers.inverted_residual import BlockPlan, InvertedResidual
 from zoo.networks.network import (
     Network,
     describe_features,
-    initialize_conv_net,
     make_classifier,
 )
 
@@ -80,7 +79,6 @@ class MobileNetwork(Network):
             self.hidden = Hidden(channels, *plan.hidden)
             channels = plan.hidden[0]
         self.head_hidden_size = channels
-        initialize_conv_net(self)
         self.classifier = make_classifier(channels, num_classes)
 
 

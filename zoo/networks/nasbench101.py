@@ -11,7 +11,6 @@ from zoo.layers.conv import BatchNormSettings, ConvNormAct
 from zoo.networks.network import (
     Network,
     describe_features,
-    initialize_conv_net,
     make_classifier,
 )
 
@@ -69,7 +68,6 @@ class NasBench101Network(Network):
         self.num_features = self.head_hidden_size = width
         self.final = nn.Identity()
         self.hidden = nn.Identity()
-        initialize_conv_net(self)
         self.classifier = make_classifier(width, num_classes)
 
 

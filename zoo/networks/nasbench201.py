@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from zoo.layers.conv import Conv2d
+from zoo.networks.empty import make_or_copy
 from zoo.networks.network import (
     Network,
     describe_features,
-    initialize_conv_net,
     make_classifier,
 )
 
@@ -42,7 +43,7 @@ class NasBench201Network(Network):
     ) -> None:
         super().__init__(num_classes=num_classes, in_chans=in_chans, dropout=dropout)
         self.stem = nn.Sequential(
-            nn.Conv2d(in_chans, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            Conv2d(in_chans, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         self.stages = nn.ModuleList()
         widths = (channels, 2 * channels, 4 * channels)
@@ -58,7 +59,6 @@ class NasBench201Network(Network):
         self.num_features = self.head_hidden_size = widths[-1]
         self.final = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         self.hidden = nn.Identity()
-        initialize_conv_net(self)
         self.classifier = make_classifier(widths[-1], num_classes)
 
 
@@ -72,7 +72,9 @@ class Cell(nn.Module):
     def __init__(self, edges: Edges, channels: int) -> None:
         super().__init__()
         self.routes = tuple(sorted(edges, key=lambda edge: (edge[1], edge[0])))
-        self.edges = nn.ModuleList(make_operator(edges[route], channels) for route in self.routes)
+        self.edges = nn.ModuleList(
+            make_or_copy(make_operator, edges[route], channels) for route in self.routes
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         nodes: dict[int, Tensor] = {0: x}
@@ -98,7 +100,7 @@ class ReLUConvNorm(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
         self.relu = nn.ReLU()  # not in place: other edges read the same node
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
         )
         self.bn = nn.BatchNorm2d(out_channels)
@@ -120,7 +122,7 @@ class HalvingBlock(nn.Module):
         self.conv_a = ReLUConvNorm(in_channels, out_channels, 3, stride=2)
         self.conv_b = ReLUConvNorm(out_channels, out_channels, 3)
         self.pool = nn.AvgPool2d(2)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.shortcut = Conv2d(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(self.pool(x)) + self.conv_b(self.conv_a(x))

@@ -8,8 +8,9 @@ from itertools import count
 from torch import Tensor, nn
 
 from zoo.layers.cell_modules import OperatorStyle
+from zoo.layers.conv import Conv2d
 from zoo.networks.cells import CellNetwork, CellPlace, CellPlan, Newest, Pair, stack_cells
-from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
+from zoo.networks.network import describe_features, make_classifier
 
 
 class NASNetNetwork(CellNetwork):
@@ -61,7 +62,6 @@ class NASNetNetwork(CellNetwork):
         self.final = nn.Sequential(Newest(), nn.ReLU())
         self.hidden = nn.Identity()
         self.num_features = self.head_hidden_size = shapes[-1][0]
-        initialize_conv_net(self)
         self.classifier = make_classifier(self.num_features, num_classes)
 
 
@@ -96,7 +96,7 @@ class ValidStem(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, 2, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, 3, 2, bias=False)
         self.bn = style.norm.make(out_channels)
 
     def forward(self, images: Tensor) -> Pair:

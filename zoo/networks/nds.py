@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo.layers.cell_modules import OperatorStyle
+from zoo.layers.conv import Conv2d
 from zoo.networks.cells import CellNetwork, CellPlace, CellPlan, Newest, Pair, stack_cells
-from zoo.networks.network import describe_features, initialize_conv_net, make_classifier
+from zoo.networks.network import describe_features, make_classifier
 
 
 class NDSNetwork(CellNetwork):
@@ -61,7 +62,6 @@ class NDSNetwork(CellNetwork):
         self.final = Newest()
         self.hidden = nn.Identity()
         self.num_features = self.head_hidden_size = shapes[-1][0]
-        initialize_conv_net(self)
         self.classifier = make_classifier(self.num_features, num_classes)
 
 
@@ -83,7 +83,7 @@ class CifarStem(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.bn = style.norm.make(out_channels)
 
     def forward(self, images: Tensor) -> Pair:
@@ -99,9 +99,9 @@ class ImageNetStem(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, style: OperatorStyle) -> None:
         super().__init__()
         half = max(1, out_channels // 2)
-        self.conv_1 = nn.Conv2d(in_channels, half, 3, 2, padding=1, bias=False)
+        self.conv_1 = Conv2d(in_channels, half, 3, 2, padding=1, bias=False)
         self.bn_1 = style.norm.make(half)
-        self.conv_2 = nn.Conv2d(half, out_channels, 3, 2, padding=1, bias=False)
+        self.conv_2 = Conv2d(half, out_channels, 3, 2, padding=1, bias=False)
         self.bn_2 = style.norm.make(out_channels)
 
     def forward(self, images: Tensor) -> Pair:
@@ -119,7 +119,7 @@ class ImageNetStemTail(nn.Module):
 
     def __init__(self, channels: int, style: OperatorStyle) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False)
+        self.conv = Conv2d(channels, channels, 3, 2, padding=1, bias=False)
         self.bn = style.norm.make(channels)
 
     def forward(self, pair: Pair) -> Pair:

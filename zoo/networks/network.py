@@ -204,13 +204,3 @@ def check_count(name: str, value: Any, minimum: int) -> None:
     """Raise InvalidArgument unless `value` is an integer in minimum … 1,000,000."""
     if type(value) is not int or not minimum <= value <= 1_000_000:
         raise InvalidArgument(f"{name}={value!r}: expected an integer from {minimum} to 1,000,000")
-
-
-def initialize_conv_net(network: nn.Module) -> None:
-    """Set He-normal convolutions (fan-out), unit norms; leaves the classifier alone."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-            nn.init.normal_(module.weight, std=(2.0 * module.groups / fan_out) ** 0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

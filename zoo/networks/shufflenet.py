@@ -12,7 +12,6 @@ from zoo.layers.conv import BatchNormSettings, ConvNormAct
 from zoo.networks.network import (
     Network,
     describe_features,
-    initialize_conv_net,
     make_classifier,
 )
 
@@ -77,7 +76,6 @@ class ShuffleNetwork(Network):
         self.final = ConvNormAct(channels, final_channels, 1, norm=norm, activation="relu")
         self.hidden = nn.Identity()
         self.num_features = self.head_hidden_size = final_channels
-        initialize_conv_net(self)
         self.classifier = _without_bias(make_classifier(final_channels, num_classes))
 
     def reset_classifier(self, num_classes: int) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from zoo.layers.conv import Conv2d
 from zoo.layers.mixed_conv import find_parts
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -81,7 +82,7 @@ def _find_candidates(owner: nn.Module) -> Iterator[tuple[list[nn.Conv2d], str]]:
     if type(owner).forward is nn.Sequential.forward:
         for (_, before), (name, _) in itertools.pairwise(owner._modules.items()):
             # Subclasses of other people may do more than convolve.
-            if type(before) is nn.Conv2d:
+            if type(before) is nn.Conv2d or type(before) is Conv2d:
                 yield [before], name
     for *names, name in getattr(owner, "folds", ()):
         yield [part for each in names for part in find_parts(getattr(owner, each))], name
