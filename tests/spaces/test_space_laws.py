@@ -28,7 +28,8 @@ from tests.spaces.small import (
 from zoo import errors
 from zoo.registry import SPACES, find_space
 from zoo.spaces.base import Architecture, SearchSpace
-from zoo.spaces.choices import OneOf, Stage
+from zoo.spaces.choices import Choice, OneOf, Stage
+from zoo.spaces.darts import DARTS
 
 seeds = st.integers(0, 2**32)
 examples = settings(
@@ -482,3 +483,20 @@ def test_grey_images_and_one_class(name: str) -> None:
     """Other numbers of channels and classes are settings like others."""
     network = sampled_network(small_space(name, in_chans=1, num_classes=1))
     assert network(images_for(name, channels=1)).shape == (2, 1)
+
+
+def test_choices_are_declared_once_for_each_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many spaces exist, a search in one does not declare its choices again."""
+    declared: list[SearchSpace] = []
+    declare = DARTS.choices
+
+    def counted(self: DARTS) -> dict[str, Choice]:
+        declared.append(self)
+        return declare(self)
+
+    monkeypatch.setattr(DARTS, "choices", counted)
+    spaces = [small_space("DARTS", num_classes=classes) for classes in range(200)]
+    for _ in range(3):
+        for space in spaces:
+            space.encode(space.mutate(space.sample(Random(0)), Random(0)))
+    assert declared == spaces

@@ -43,7 +43,8 @@ class EncoderLayers(msgspec.Struct, frozen=True):
 
     def sample(self, rng: Random) -> list[str]:
         """Draw the depth uniformly, then heads and ratio of every layer uniformly."""
-        return [rng.choice(self._labels()) for _ in range(rng.choice(self.depths))]
+        labels = self._labels()
+        return [rng.choice(labels) for _ in range(rng.choice(self.depths))]
 
     def neighbours(self, value: list[str]) -> Iterator[list[str]]:
         """Yield lists with one layer's heads or one layer's ratio replaced, the last layer

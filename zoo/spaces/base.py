@@ -29,8 +29,10 @@ from zoo.spaces.choices import Choice
 
 Architecture = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
-class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
     """Base of all search spaces; subclasses add settings, `choices` and `build_network`.
 
     Raises:
@@ -88,7 +90,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def size(self) -> int:
         """Return the exact number of architectures."""
         product = 1
-        for choice in _choices_of(self).values():
+        for choice in self._choices.values():
             product *= choice.size()
         return product
 
@@ -99,12 +101,12 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             InvalidArgument: `rng` is no `random.Random`.
         """
         _check_rng(rng)
-        return {name: choice.sample(rng) for name, choice in _choices_of(self).items()}
+        return {name: choice.sample(rng) for name, choice in self._choices.items()}
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Yield every architecture that differs in exactly one decision."""
         self.check(architecture)
-        for name, choice in _choices_of(self).items():
+        for name, choice in self._choices.items():
             for value in choice.neighbours(architecture[name]):
                 yield {**architecture, name: value}
 
@@ -117,11 +119,10 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         self.check(architecture)
         _check_rng(rng)
-        open_choices = [name for name, c in _choices_of(self).items() if c.size() > 1]
-        if not open_choices:
+        if not self._open_choices:
             raise InvalidArgument(f"{type(self).__name__} with these settings has one architecture")
-        name = rng.choice(open_choices)
-        values = list(_choices_of(self)[name].neighbours(architecture[name]))
+        name = rng.choice(self._open_choices)
+        values = list(self._choices[name].neighbours(architecture[name]))
         return {**architecture, name: rng.choice(values)}
 
     def check(self, architecture: Architecture) -> None:
@@ -130,20 +131,22 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Raises:
             InvalidArchitecture: names every missing, undeclared and illegal choice.
         """
-        choices = _choices_of(self)
+        choices = self._choices
         if not isinstance(architecture, dict):
             raise InvalidArchitecture(
                 f"{type(self).__name__}: an architecture is a dictionary of choices, "
                 f"not {type(architecture).__name__}"
             )
-        problems = [f"missing choice {name!r}" for name in choices if name not in architecture]
-        problems += [
-            f"undeclared choice {name!r}.{suggest(name, choices)}"
-            for name in architecture
-            if name not in choices
-        ]
-        for name in choices.keys() & architecture.keys():
-            problem = choices[name].problem(architecture[name])
+        problems = []
+        if architecture.keys() != choices.keys():
+            problems = [f"missing choice {name!r}" for name in choices if name not in architecture]
+            problems += [
+                f"undeclared choice {name!r}.{suggest(name, choices)}"
+                for name in architecture
+                if name not in choices
+            ]
+        for name, choice in choices.items():
+            problem = choice.problem(architecture[name]) if name in architecture else None
             if problem:
                 problems.append(f"illegal choice {name!r}: {problem}")
         if problems:
@@ -218,6 +221,15 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         body = {"space": type(self).__name__, "settings": settings, "choices": architecture}
         return hashlib.sha256(_canonical_json(body).encode()).hexdigest()
 
+    @functools.cached_property
+    def _choices(self) -> dict[str, Choice]:
+        # Declared once per space object: a search asks for the choices thousands of times.
+        return self.choices()
+
+    @functools.cached_property
+    def _open_choices(self) -> list[str]:
+        return [name for name, choice in self._choices.items() if choice.size() > 1]
+
     @classmethod
     def load_searched_model(cls, name: str, pretrained: bool = True, **options: Any) -> Network:
         """Return the searched model `name` of this space; see `zoo.load_searched_model`."""
@@ -227,12 +239,6 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def searched_models(cls) -> list[str]:
         """Return the names of all known searched models of this space, sorted."""
         return sorted(name for name, record in find_records() if record.space == cls.__name__)
-
-
-@functools.lru_cache(maxsize=64)
-def _choices_of(space: SearchSpace) -> dict[str, Choice]:
-    # Declared once per space object: a search asks for the choices thousands of times.
-    return space.choices()
 
 
 def _check_rng(rng: Random) -> None:
@@ -264,12 +270,12 @@ def _unusual_fields(record: msgspec.Struct, passed_over: frozenset[str]) -> dict
 
 
 def _canonical_json(value: Any) -> str:
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:
     # 1 and 1.0 are the same choice and must be the same text.
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]

@@ -164,7 +164,7 @@ class Flags(msgspec.Struct, frozen=True):
 
 def _is_option(value: Any, options: tuple[Any, ...]) -> bool:
     # 1 == 1.0 == True in Python; an architecture file that says one for the other is wrong.
-    return any(value == option and _kind(value) is _kind(option) for option in options)
+    return value in options and _kind(value) is _kind(options[options.index(value)])
 
 
 def _kind(value: Any) -> type:
