@@ -48,6 +48,19 @@ def test_forward_is_head_of_features(name: str) -> None:
     assert torch.equal(network.get_classifier()(vector), logits)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_layout_on_cpus() -> None:
+    """Features are channels-last, whatever the images are; `torch.vmap` goes through."""
+    network, images = network_of("ProxylessNAS"), images_for("ProxylessNAS")
+    backbone = network.features_only()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = images.contiguous(memory_format=layout)
+        maps = [network.forward_features(given), *backbone(given)]
+        assert all(each.is_contiguous(memory_format=torch.channels_last) for each in maps)
+    each_alone = torch.vmap(lambda image: network(image[None])[0])(images)
+    torch.testing.assert_close(each_alone, network(images))
+
+
 @each_space
 def test_reset_classifier(name: str) -> None:
     """Another number of classes replaces the classifier and nothing else."""

@@ -14,7 +14,7 @@ from zoo.layers.cell_modules import FactorizedReduce, OperatorStyle, ReluConvNor
 from zoo.layers.cell_ops import make_operator
 from zoo.layers.inverted_residual import make_drop_path
 from zoo.networks.empty import make_or_copy
-from zoo.networks.network import FeatureBackbone, Network, make_classifier
+from zoo.networks.network import FeatureBackbone, Network, in_fast_layout, make_classifier
 
 # Outputs of the last two cells, the older one first: what every cell takes and returns.
 Pair = tuple[Tensor, Tensor]
@@ -247,7 +247,7 @@ class CellNetwork(Network):
         """
         if self.auxiliary is None:
             raise InvalidArgument("no auxiliary head; call attach_auxiliary_head() first")
-        pair = self.stem(images)
+        pair = self.stem(in_fast_layout(images))
         inner = pair[1]
         for number, stage in enumerate(self.stages):
             assert isinstance(stage, nn.Sequential)
