@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import jsonschema
@@ -331,6 +332,74 @@ def test_names_that_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(errors.InvalidManifest, match=expected):
         add_manifest(other)
     assert list_models("my-*") == ["my-a"]
+
+
+@pytest.fixture
+def ten_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """Ten thousand models of a user; which records are decoded and files read from now on."""
+    path = write_manifest(tmp_path, {f"my-{number}": record() for number in range(10_000)})
+    monkeypatch.setenv("ZOO_MANIFESTS", str(path))
+    done: dict[str, list[Any]] = {"decoded": [], "read": []}
+    decode, read = manifest._decode_record, manifest._read_bytes
+
+    def decode_record(raw: Any, name: str, path: Path) -> ModelRecord:
+        done["decoded"].append(name)
+        return decode(raw, name, path)
+
+    def read_bytes(path: Path) -> bytes:
+        done["read"].append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(manifest, "_decode_record", decode_record)
+    monkeypatch.setattr(manifest, "_read_bytes", read_bytes)
+    return done
+
+
+def test_finding_one_of_ten_thousand(ten_thousand: dict[str, list[Any]]) -> None:
+    """Only the record asked for is decoded, and the file is read once, whatever is asked."""
+    for name in ("my-9999", "my-0", "my-9999"):
+        assert model_info(name).space == "NasBench201"
+    assert load_searched_model("my-5000", pretrained=False).num_classes == 5
+    assert set(ten_thousand["decoded"]) == {"my-9999", "my-0", "my-5000"}
+    assert ten_thousand["read"].count("manifest.json") == 1
+
+
+def test_built_in_models_beside_ten_thousand(ten_thousand: dict[str, list[Any]]) -> None:
+    """Finding and loading a built-in model does not even open the user's file."""
+    assert model_info("nb201-resnet-like").space == "NasBench201"
+    load_searched_model("nb201-resnet-like", pretrained=False)
+    assert set(ten_thousand["decoded"]) == {"nb201-resnet-like"}
+    assert "manifest.json" not in ten_thousand["read"]
+
+
+def test_spaces_beside_ten_thousand(ten_thousand: dict[str, list[Any]]) -> None:
+    """A search looks at no record and no file."""
+    space = NasBench201(channels=4, cells_per_stack=1)
+    space.build(space.decode(space.encode(space.mutate(space.sample(Random(0)), Random(0)))))
+    assert ten_thousand == {"decoded": [], "read": []}
+
+
+def test_a_good_record_beside_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found; listing names the broken one."""
+    path = write_manifest(tmp_path, {"my-a": record(), "my-b": record(space=5)})
+    monkeypatch.setenv("ZOO_MANIFESTS", str(path))
+    assert model_info("my-a").space == "NasBench201"
+    for call in (list_models, lambda: model_info("my-b")):
+        with pytest.raises(errors.InvalidManifest, match="record 'my-b'"):
+            call()
+
+
+@pytest.mark.parametrize("twice", ["my-a", "space"])
+def test_duplicates_by_environment(
+    twice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of a model or of a field that stands twice is refused when the model is asked for."""
+    path = write_manifest(tmp_path, {"my-a": record(), "my-b": record()})
+    other = {"my-a": ('"my-b"', '"my-a"'), "space": ('"license"', '"space": "DARTS", "license"')}
+    path.write_text(path.read_text().replace(*other[twice]))
+    monkeypatch.setenv("ZOO_MANIFESTS", str(path))
+    with pytest.raises(errors.InvalidManifest, match=f"duplicate name: {twice}"):
+        model_info("my-a")
 
 
 def test_missing_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

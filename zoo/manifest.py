@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from zoo.errors import InvalidArgument, InvalidManifest, UnknownModel, find_close, suggest
-from zoo.records import ArchitectureFile, Manifest, ModelRecord, Preprocessing, Weights
+from zoo.records import ArchitectureFile, Manifest, ModelName, ModelRecord, Preprocessing, Weights
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 ENVIRONMENT_VARIABLE = "ZOO_MANIFESTS"
@@ -54,9 +54,17 @@ class Entry(NamedTuple):
         return own[0] if own else self.record.preprocessing
 
 
+# Records as they stand in the file, by name.
+RawRecords = dict[str, msgspec.Raw]
+
+
+class _Name(str):
+    """A model name; of a type of its own, because for such keys msgspec calls a hook."""
+
+
 class _LazyManifest(msgspec.Struct, forbid_unknown_fields=True):
     # Records stay undecoded: finding one of ten thousand must not decode the rest.
-    models: dict[str, msgspec.Raw]
+    models: dict[_Name, msgspec.Raw]
     schema_version: int = 1
 
 
@@ -96,8 +104,11 @@ def find_entry(name: str, space: str | None = None) -> Entry:
     if found is None:
         raise UnknownModel(_unknown_message(base_name, space))
     path, raw = found
-    base_dir = PACKAGE_ROOT if path == builtin_manifest() else path.parent
-    entry = Entry(base_name, _decode_record(raw, base_name, path), base_dir, tag if at else None)
+    record, base_dir = _decode_record(raw, base_name, path), PACKAGE_ROOT
+    if path != builtin_manifest():
+        json.loads(bytes(raw), object_pairs_hook=functools.partial(_refuse_duplicates, path))
+        base_dir = path.parent
+    entry = Entry(base_name, record, base_dir, tag if at else None)
     _check_space(entry, space)
     if at and not entry.weights:
         tags = sorted({weights.tag for weights in entry.record.weights})
@@ -110,7 +121,7 @@ def find_entry(name: str, space: str | None = None) -> Entry:
 def find_records() -> Iterator[tuple[str, ModelRecord]]:
     """Yield every known (name, record), built-in ones first."""
     for path, manifest in _manifests():
-        for name, raw in manifest.models.items():
+        for name, raw in manifest.items():
             yield name, _decode_record(raw, name, path)
 
 
@@ -170,13 +181,13 @@ def _manifest_paths() -> list[Path]:
     return list(dict.fromkeys([builtin_manifest(), *from_environment, *_added]))
 
 
-def _manifests() -> Iterator[tuple[Path, _LazyManifest]]:
+def _manifests() -> Iterator[tuple[Path, RawRecords]]:
     """Yield every manifest, the built-in one first, and check that no name comes twice."""
-    earlier: list[tuple[Path, _LazyManifest]] = []
+    earlier: list[tuple[Path, RawRecords]] = []
     for path in _manifest_paths():
         manifest = _open_manifest(path)
         for other, known in earlier:
-            _check_names_are_new(path, manifest.models, other, known)
+            _check_names_are_new(path, manifest, other, known)
         earlier.append((path, manifest))
         yield path, manifest
 
@@ -184,13 +195,13 @@ def _manifests() -> Iterator[tuple[Path, _LazyManifest]]:
 def _find_raw(name: str) -> tuple[Path, msgspec.Raw] | None:
     manifests = _manifests()
     path, builtin = next(manifests)
-    if name in builtin.models:  # without looking at the manifests of users, which may be broken
-        return path, builtin.models[name]
-    found = [(path, other.models[name]) for path, other in manifests if name in other.models]
+    if name in builtin:  # without looking at the manifests of users, which may be broken
+        return path, builtin[name]
+    found = [(path, other[name]) for path, other in manifests if name in other]
     return found[0] if found else None
 
 
-def _open_manifest(path: Path) -> _LazyManifest:
+def _open_manifest(path: Path) -> RawRecords:
     try:
         stat = path.stat()
     except OSError as error:
@@ -202,20 +213,32 @@ def _open_manifest(path: Path) -> _LazyManifest:
 
 
 @functools.lru_cache(maxsize=64)
-def _parse_manifest(path: Path, mtime_ns: int, size: int) -> _LazyManifest:
+def _parse_manifest(path: Path, mtime_ns: int, size: int) -> RawRecords:
     del mtime_ns, size  # part of the cache key: an edited file is read again
-    if path != builtin_manifest():
-        read_manifest(path)  # a user's file is checked whole, at once
     try:
-        return msgspec.json.decode(_read_bytes(path), type=_LazyManifest)
-    except msgspec.DecodeError as error:
-        raise InvalidManifest(f"{path}: {error}") from None
+        return _decode_names(_read_bytes(path))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidManifest(f"{path}: {error}. {_SCHEMA}") from None
+
+
+def _decode_names(content: bytes) -> RawRecords:
+    """Return the records of a manifest by name; names are checked, records not looked at."""
+    seen: set[str] = set()
+
+    def check(kind: type, name: str) -> Any:
+        if name in seen:
+            raise ValueError(f"duplicate name: {name}")
+        seen.add(name)
+        return kind(msgspec.convert(name, ModelName))
+
+    manifest = msgspec.json.decode(content, type=_LazyManifest, dec_hook=check)
+    return {str(name): raw for name, raw in manifest.models.items()}
 
 
 def _check_names_are_new(
-    path: Path, names: Iterable[str], other: Path, known: _LazyManifest
+    path: Path, names: Mapping[str, Any], other: Path, known: RawRecords
 ) -> None:
-    taken = sorted(known.models.keys() & set(names))
+    taken = sorted(known.keys() & names.keys())
     if taken:
         raise InvalidManifest(
             f"{path}: names already taken by {other}: {', '.join(taken)}. Choose others."
@@ -225,7 +248,7 @@ def _check_names_are_new(
 def _name_broken_record(content: bytes, path: Path) -> None:
     """Raise InvalidManifest naming the first record that breaks the schema, if one does."""
     try:
-        models = msgspec.json.decode(content, type=_LazyManifest).models
+        models = _decode_names(content)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return  # it is not a record that is broken
     for name, raw in models.items():
