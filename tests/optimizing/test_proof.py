@@ -60,6 +60,21 @@ def test_limit_on_classes() -> None:
         prove(network, reverse, plain_images(), "reversed", tolerance=None, min_agreement=0.9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 32, 40])
+def test_any_number_of_images(count: int) -> None:
+    """Every image is in the proof once, whatever the batches are."""
+    network, seen = PlainNetwork(), []
+    images = torch.randn(count, *plain_images().shape[1:])
+
+    def run(batch: Tensor) -> Tensor:
+        seen.append(batch)
+        return network(batch)
+
+    assert prove(network, run, images, "the same").images == count
+    assert torch.equal(torch.cat(seen), images)
+    assert len(seen[0]) == 1
+
+
 def test_a_form_that_forgets_other_batch_sizes() -> None:
     """The first image goes alone: a form that is right for large batches only is found out."""
     network = PlainNetwork()

@@ -70,9 +70,8 @@ def prove(
     """
     network = copy_for_inference(network)
     # One image first: what was captured with several must work for it.
-    sizes = [len(images)] if static_batch else [1, *[BATCH_SIZE] * (len(images) // BATCH_SIZE)]
-    sizes += [left] if (left := len(images) - sum(sizes)) > 0 else []
-    batches = images.split(sizes)
+    batches = [images] if static_batch else [images[:1], *images[1:].split(BATCH_SIZE)]
+    batches = [batch for batch in batches if len(batch)]
     answers = [network(batch) for batch in batches]
     if not all(isinstance(each, Tensor) and each.ndim == 2 for each in answers):
         raise InvalidArgument(
