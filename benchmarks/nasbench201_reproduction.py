@@ -137,8 +137,9 @@ def build_network(notation: str) -> Network:
     space = NasBench201()
     network = space.build(space.decode(notation))
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
-            module.reset_parameters()  # PyTorch's defaults, not the zoo's
+        for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d):
+            if isinstance(module, kind):
+                kind.reset_parameters(module)  # as PyTorch initialises, not as the zoo does
     return network
 
 
