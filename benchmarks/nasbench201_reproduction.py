@@ -136,8 +136,9 @@ def build_network(notation: str) -> Network:
     """Return the cell in the benchmark's skeleton, C = 16 and N = 5, initialised as there."""
     space = NasBench201()
     network = space.build(space.decode(notation))
+    kinds: tuple[Any, ...] = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
     for module in network.modules():
-        for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d):
+        for kind in kinds:
             if isinstance(module, kind):
                 kind.reset_parameters(module)  # as PyTorch initialises, not as the zoo does
     return network
