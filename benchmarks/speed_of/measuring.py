@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 RUNS = 7  # that count, of each candidate
 WARM_UP = 2  # runs of each candidate that do not count
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -36,36 +40,115 @@ class Measured:
         """The median of the runs."""
         return statistics.median(self.values)
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit.endswith("/s")
+
     def as_json(self) -> dict[str, Any]:
         """Return the values with their median, and quartiles as the spread."""
-        first, _, third = statistics.quantiles(self.values, n=4)
-        return {**asdict(self), "median": self.median, "quartiles": [first, third]}
+        return {**asdict(self), "median": self.median, "quartiles": quartiles(self.values)}
+
+
+def quartiles(values: Iterable[float]) -> list[float]:
+    """Return the first and the third quartile; of a single value, that value twice."""
+    values = list(values)
+    if len(values) < 2:
+        return values * 2
+    first, _, third = statistics.quantiles(values, n=4)
+    return [first, third]
+
+
+def repeat_in_turn(
+    candidates: Mapping[str, Callable[[], Result]], *, runs: int = RUNS, warm_up: int = WARM_UP
+) -> dict[str, list[Result]]:
+    """Return what each run of each candidate gave, run in turn so that drift hits all alike."""
+    results: dict[str, list[Result]] = {name: [] for name in candidates}
+    for number in range(warm_up + runs):
+        for name, run in candidates.items():
+            result = run()
+            if number >= warm_up:
+                results[name].append(result)
+    return results
 
 
 def in_turn(
     candidates: Mapping[str, Callable[[], Any]], *, runs: int = RUNS, warm_up: int = WARM_UP
 ) -> dict[str, tuple[float, ...]]:
-    """Return the seconds of each run of each candidate, run in turn so that drift hits all alike.
+    """Return the seconds of each run of each candidate, run in turn.
 
     A candidate that returns a number says its seconds itself.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(warm_up + runs):
-        for name, run in candidates.items():
+
+    def timed(run: Callable[[], Any]) -> Callable[[], float]:
+        def seconds() -> float:
             started = time.perf_counter()
             told = run()
-            elapsed = told if isinstance(told, float) else time.perf_counter() - started
-            if number >= warm_up:
-                seconds[name].append(elapsed)
+            return told if isinstance(told, float) else time.perf_counter() - started
+
+        return seconds
+
+    timers = {name: timed(run) for name, run in candidates.items()}
+    seconds = repeat_in_turn(timers, runs=runs, warm_up=warm_up)
     return {name: tuple(values) for name, values in seconds.items()}
 
 
-def in_process(code: str, *arguments: str, python: str = sys.executable) -> Any:
+def in_process(
+    code: str,
+    *arguments: str,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Run Python code in a process of its own; return the JSON of its last line of output."""
     output = subprocess.run(
-        [python, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True
+        [python, "-c", code, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
     ).stdout
     return json.loads(output.splitlines()[-1])
+
+
+# What `elsewhere` adds to the code that it is given.
+_SERVE = """
+import sys as _sys, time as _time
+for _ in _sys.stdin:
+    _started = _time.perf_counter()
+    run()
+    print("seconds", _time.perf_counter() - _started, flush=True)
+"""
+
+
+@contextmanager
+def elsewhere(code: str, *arguments: str, python: str) -> Iterator[Callable[[], float]]:
+    """Give a candidate for `in_turn` that lives in another Python.
+
+    Args:
+        code: Defines a function `run`; each call of the candidate calls it once.
+    """
+    process = subprocess.Popen(
+        [python, "-W", "ignore", "-c", code + _SERVE, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin and process.stdout
+    wish, answers = process.stdin, process.stdout
+
+    def run() -> float:
+        wish.write("\n")
+        wish.flush()
+        for line in answers:  # a library may print lines of its own
+            if line.startswith("seconds "):
+                return float(line.split()[1])
+        raise RuntimeError(f"{python} ended before it answered; see its error above")
+
+    try:
+        yield run
+    finally:
+        wish.close()
+        process.wait()
 
 
 def ratio(measured: Iterable[Measured], column: str, against: str) -> float | None:
@@ -78,4 +161,4 @@ def ratio(measured: Iterable[Measured], column: str, against: str) -> float | No
         return None
     ours, theirs = by_column[column], by_column[against]
     quotient = ours.median / theirs.median
-    return quotient if ours.unit.endswith("/s") else 1 / quotient
+    return quotient if ours.is_rate else 1 / quotient
