@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -135,3 +136,71 @@ def test_every_wrong_way_differs_from_the_right_one_in_its_own_way(load: Any) ->
             continue
         assert not any(torch.equal(image, other) for other in seen if other.shape == image.shape)
         seen.append(image)
+
+
+def test_speed_targets(load: Any) -> None:
+    """Each target is judged by medians, in the direction it is about, and by its worst network."""
+    Measured = load("speed_of.measuring").Measured
+    targets = load("speed_of.targets")
+    measured = [
+        Measured("load", "a", "zoo", "s", (1.0, 2.0, 9.0)),
+        Measured("load", "a", "timm", "s", (4.0, 5.0, 6.0)),
+        Measured("load", "b", "zoo", "s", (5.0,)),
+        Measured("load", "b", "timm", "s", (4.0,)),
+        Measured("load", "c", "zoo", "s", (1.0,)),
+        Measured("run", "a", "zoo", "images/s", (30.0,)),
+        Measured("run", "a", "timm", "images/s", (10.0,)),
+        Measured("memory", "a", "zoo", "× weights", (1.2,)),
+    ]
+
+    def judge(*arguments: Any, **limits: float) -> dict[str, Any]:
+        (judged,) = targets.judge(measured, [targets.Target(*arguments, **limits)])
+        return judged
+
+    alone = judge("load", "a", "zoo", "timm", at_least=2.5)
+    assert alone["ratio"] == 2.5 and alone["holds"]
+    assert alone["quartiles"] == pytest.approx([6 / 9, 4.0])
+    every = judge("load", "every", "zoo", "timm", at_least=1.0)
+    assert (every["worst"], every["ratio"], every["holds"]) == ("b", 0.8, False)
+    assert len(every["measured"]) == 2
+    assert judge("run", "a", "zoo", "timm", at_least=3.0)["holds"]
+    assert judge("load", "a", "zoo", "timm", at_most=0.4)["holds"]
+    assert judge("memory", "every", "zoo", at_most=1.1)["holds"] is False
+    assert judge("fly", "a", "zoo", "timm", at_least=1.0)["holds"] is None
+    rows = {(target.row, target.column) for target in targets.TARGETS}
+    assert len(rows) > 10 and all(
+        (t.at_least is None) != (t.at_most is None) for t in targets.TARGETS
+    )
+
+
+def test_speed_of_another_python(load: Any) -> None:
+    """A candidate elsewhere runs once per call and says its own seconds; its end is an error."""
+    measuring = load("speed_of.measuring")
+    code = (
+        "import time\ncalls = 0\ndef run():\n    global calls\n    calls += 1\n    print('noise')\n"
+    )
+    with measuring.elsewhere(code + "    time.sleep(0.02 * calls)", python=sys.executable) as run:
+        seconds = measuring.in_turn({"there": run}, runs=2, warm_up=1)["there"]
+    assert 0.04 <= seconds[0] < seconds[1] and seconds[1] >= 0.06
+    with (
+        measuring.elsewhere("def run():\n    raise SystemExit", python=sys.executable) as run,
+        pytest.raises(RuntimeError, match="ended before it answered"),
+    ):
+        run()
+
+
+@pytest.mark.slow
+def test_speed(load: Any, tmp_path: Path) -> None:
+    """A file keeps its parts, the limit stands beside, the picture is drawn."""
+    script = load("speed")
+    options = ("--runs", "1", "--out", tmp_path, "--networks", "mobilenetv3-small-100", "--only")
+    run(script, *options, "as-loaded")
+    run(script, *options, "load")
+    result = json.loads((tmp_path / "speed.json").read_bytes())
+    assert list(result["parts"]) == ["load", "as-loaded"]
+    rows = result["parts"]["as-loaded"]["rows"]
+    assert {row["column"] for row in rows} == {"zoo", "timm", "limit"}
+    by_column = {row["column"]: row["median"] for row in rows if row["row"].endswith("batch 1")}
+    assert by_column["limit"] > by_column["zoo"] > 0
+    assert (tmp_path / "speed.png").stat().st_size > 1000
+    assert len(result["targets"]) == len(load("speed_of.targets").TARGETS)
