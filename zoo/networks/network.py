@@ -186,10 +186,15 @@ def make_classifier(in_features: int, num_classes: int) -> nn.Module:
     """Return a linear layer with small normal weights and zero bias; identity for 0 classes."""
     if num_classes == 0:
         return nn.Identity()
-    classifier = nn.Linear(in_features, num_classes)
-    nn.init.normal_(classifier.weight, std=0.01)
-    nn.init.zeros_(classifier.bias)
-    return classifier
+    return Linear(in_features, num_classes)
+
+
+class Linear(nn.Linear):
+    """A linear layer that starts so, instead of drawing PyTorch's start first."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
 
 
 def describe_features(stages: Sequence[tuple[int, int]], stem: tuple[int, int]) -> list[dict]:
