@@ -23,7 +23,7 @@ from torchvision.models import get_model_weights, list_models
 
 from zoo.errors import InvalidArgument
 from zoo.manifest import find_records
-from zoo.preprocessing import build_train_transform, build_transform, describe
+from zoo.preprocessing import Normalise, build_train_transform, build_transform, describe
 from zoo.records import Preprocessing
 
 IMAGENET = Preprocessing(resize=36, crop=32, interpolation="bicubic")
@@ -307,3 +307,44 @@ def test_the_longer_side_is_truncated_or_rounded(
             whole = transforms.functional.pil_to_tensor(whole)
         assert torch.equal((build_transform(record)(image) * 255).round(), whole.float())
     assert "longer side rounded" in describe(rounded)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("channels", ["RGB", "BGR", "L"])
+def test_a_batch_is_normalised_to_the_same_bits_as_its_images(
+    channels: Any, antialias: bool
+) -> None:
+    count = 1 if channels == "L" else 3
+    p = Preprocessing(
+        resize=36,
+        crop=32,
+        channels=channels,
+        antialias=antialias,
+        value_range=(-1, 1),
+        mean=(0.485, 0.456, 0.406)[:count],
+        std=(0.229, 0.224, 0.225)[:count],
+    )
+    images = [noise(50, 70), noise(80, 40, mode="L"), noise(36, 36, mode="CMYK")]
+    pixels = torch.stack([build_transform(p, as_pixels=True)(image) for image in images])
+    assert pixels.dtype == torch.uint8 and pixels.shape == (3, 32, 32, count)
+    expected = torch.stack([build_transform(p)(image) for image in images])
+    assert torch.equal(Normalise(p)(pixels), expected)
+    # Against torchvision's own steps, image for image.
+    for image, tensor in zip(pixels.numpy(), expected, strict=True):
+        plain = transforms.functional.to_tensor(image)
+        plain = plain.flip(0) if channels == "BGR" else plain
+        plain = plain * 2.0 - 1.0
+        assert torch.equal(transforms.functional.normalize(plain, p.mean, p.std), tensor)
+
+
+def test_training_pixels_are_normalised_to_the_same_bits() -> None:
+    p = Preprocessing(resize=36, crop=32)
+    for erasing, dtype in ((0.0, torch.uint8), (1.0, torch.float32)):
+        results = []
+        for as_pixels in (True, False):
+            random.seed(0)
+            torch.manual_seed(0)
+            train = build_train_transform(p, random_erasing=erasing, as_pixels=as_pixels)
+            results.append(train(noise()))
+        assert results[0].dtype == dtype
+        assert torch.equal(Normalise(p)(results[0]), results[1])

@@ -1,9 +1,11 @@
 """Image transforms from a `Preprocessing` record: the exact evaluation one, and one for training.
 
 Both end in the same channel order, value range and normalisation, and both are
-picklable, so data-loading processes may be forked or spawned. Orientation tags
-(EXIF) are not applied, and of an animation the first frame is used: published
-accuracies were measured that way.
+picklable, so data-loading processes may be forked or spawned. With `as_pixels` they end one
+step earlier, in 8-bit pixels: data-loading processes send a quarter of the bytes, and
+`Normalise` makes the same input, bit for bit, of a whole batch. Orientation tags (EXIF) are
+not applied, and of an animation the first frame is used: published accuracies were measured
+that way.
 """
 
 from __future__ import annotations
@@ -33,17 +35,19 @@ def describe(p: Preprocessing) -> str:
     )
 
 
-def build_transform(p: Preprocessing) -> Transform:
+def build_transform(p: Preprocessing, *, as_pixels: bool = False) -> Transform:
     """Return the evaluation transform: image of any mode -> (channels, crop, crop) float32.
+
+    Args:
+        as_pixels: Leave the last step to `Normalise`: (crop, crop, channels) uint8.
 
     Raises:
         InvalidArgument: `mean` or `std` does not fit `channels`, or Lanczos without antialiasing.
     """
     from torchvision import transforms
 
-    return transforms.Compose(
-        [_ToMode(p.channels), _Resize(p), transforms.CenterCrop(p.crop), _Normalise(p)]
-    )
+    steps: list[Any] = [_ToMode(p.channels), _Resize(p), transforms.CenterCrop(p.crop), _to_pixels]
+    return transforms.Compose(steps if as_pixels else [*steps, Normalise(p)])
 
 
 def build_train_transform(
@@ -55,6 +59,7 @@ def build_train_transform(
     auto_augment: str | None = None,
     color_jitter: float = 0.0,
     random_erasing: float = 0.0,
+    as_pixels: bool = False,
 ) -> Transform:
     """Return a random transform for training, ending like the evaluation transform.
 
@@ -66,6 +71,7 @@ def build_train_transform(
         auto_augment: A policy as timm spells it, such as `rand-m9-mstd0.5-inc1`.
         color_jitter: Largest relative change of brightness, contrast and saturation.
         random_erasing: Probability of erasing a rectangle to the mean.
+        as_pixels: Leave the last step to `Normalise`, unless a step needs what it makes.
     """
     from timm.data.random_erasing import RandomErasing
     from torchvision import transforms
@@ -82,7 +88,9 @@ def build_train_transform(
         steps += [_policy(auto_augment, p)]
     if color_jitter:
         steps += [transforms.ColorJitter(color_jitter, color_jitter, color_jitter)]
-    steps += [_Normalise(p)]
+    steps += [_to_pixels]
+    if random_erasing or not as_pixels:
+        steps += [Normalise(p)]
     if random_erasing:
         steps += [RandomErasing(random_erasing, device="cpu")]
     return transforms.Compose(steps)
@@ -176,8 +184,24 @@ class _Resize:
         return functional.resize(image, size, self.mode, antialias=self.antialias)
 
 
-class _Normalise:
-    """Pillow image or uint8 tensor -> float32 in channel order, value range, mean and std."""
+def _to_pixels(image: Any) -> Tensor:
+    """Pillow image or (channels, height, width) tensor, 8-bit -> (height, width, channels)."""
+    import numpy as np
+    import torch
+
+    if torch.is_tensor(image):
+        return image.permute(1, 2, 0).contiguous()
+    pixels = torch.from_numpy(np.array(image))
+    return pixels if pixels.ndim == 3 else pixels.unsqueeze(2)
+
+
+class Normalise:
+    """8-bit pixels -> float32 in channel order, value range, mean and std; of one image or many.
+
+    Shapes:
+        pixels: (…, height, width, channels), uint8; float32 is returned as it is
+        returns: (…, channels, height, width)
+    """
 
     def __init__(self, p: Preprocessing) -> None:
         import torch
@@ -190,16 +214,22 @@ class _Normalise:
             )
         self.reverse = p.channels == "BGR"
         self.low, self.high = p.value_range
+        # A tensor, since a GPU divides by a number by multiplying with its rounded inverse.
+        self.white = torch.tensor(255.0)
         self.mean = torch.tensor(p.mean).view(-1, 1, 1)
         self.std = torch.tensor(p.std).view(-1, 1, 1)
 
-    def __call__(self, image: Any) -> Tensor:
+    def __call__(self, pixels: Tensor) -> Tensor:
         import torch
-        from torchvision.transforms import functional
 
-        pixels = image.float().div(255) if torch.is_tensor(image) else functional.to_tensor(image)
+        if pixels.is_floating_point():
+            return pixels
+        white, mean, std = (each.to(pixels.device) for each in (self.white, self.mean, self.std))
+        # Plane by plane, as the other steps are faster then.
+        pixels = pixels.movedim(-1, -3).to(torch.float32, memory_format=torch.contiguous_format)
+        pixels = pixels.div_(white)
         if self.reverse:
-            pixels = pixels.flip(0)
+            pixels = pixels.flip(-3)
         if (self.low, self.high) != (0.0, 1.0):
             pixels = pixels * (self.high - self.low) + self.low
-        return pixels.sub_(self.mean).div_(self.std)
+        return pixels.sub_(mean).div_(std)
