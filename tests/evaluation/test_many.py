@@ -56,8 +56,8 @@ def test_images_are_decoded_once_and_transformed_once(
         decoded.append(position)
         return read(self, position)
 
-    def count_transforms(preprocessing: Any) -> Any:
-        transform = build_transform(preprocessing)
+    def count_transforms(preprocessing: Any, **options: Any) -> Any:
+        transform = build_transform(preprocessing, **options)
 
         def counted(image: Any) -> torch.Tensor:
             transformed.append(preprocessing)

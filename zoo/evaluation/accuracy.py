@@ -82,7 +82,8 @@ def classify(
 ) -> list[Answers]:
     """Return what each model says about each image.
 
-    An image is decoded once, and transformed once for each preprocessing. Several processes
+    An image is decoded once, and transformed once for each preprocessing; on the CPU several
+    threads compute pieces of a batch with the zoo's own networks at once. Several processes
     (`torchrun`) take every n-th image each, without padding, and all get all answers. The
     models move to the device, run in eval mode, and get their training modes back.
 
@@ -113,7 +114,7 @@ def classify(
     sheet = AnswerSheet(panel.width, total, batch_size, state_path, identity)
     loader = _build_loader(images, panel, sheet, batch_size, workers)
     started = time.perf_counter()
-    with panel.in_evaluation_mode():
+    with panel.evaluating(batch_size):
         for batches, targets in iterate(loader):
             sheet.add(panel.answer(batches, targets))
             if progress is not None:

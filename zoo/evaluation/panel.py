@@ -11,12 +11,17 @@ from torch import Tensor, nn
 
 from zoo.errors import DatasetError
 from zoo.evaluation.answers import BEST, Answers, find_best
+from zoo.evaluation.lanes import Map, open_lanes
+from zoo.evaluation.memory import keeping_memory
 from zoo.evaluation.processes import gather_numbers
-from zoo.preprocessing import build_transform
+from zoo.networks.network import Network
+from zoo.preprocessing import Normalise, build_transform
 from zoo.records import Preprocessing
 
 # A network, and what it expects of an image; None when the data set gives its inputs.
 Candidate = tuple[nn.Module, Preprocessing | None]
+
+PIECE = 16  # images that one thread computes at once; fewer cost more, more only need more memory
 
 
 class Panel:
@@ -40,9 +45,11 @@ class Panel:
         for preprocessing in self.preprocessings:
             if preprocessing not in self.distinct:
                 self.distinct.append(preprocessing)
+        self.normalise = [_unchanged if p is None else Normalise(p) for p in self.distinct]
         self.classes = classes
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.outputs = [0] * len(candidates)  # known once the networks have answered
+        self.map: Map = map
 
     @property
     def width(self) -> int:
@@ -59,14 +66,21 @@ class Panel:
 
     def build_transforms(self) -> list[Callable[[Any], Tensor]]:
         """Return the transforms of an image, one for each distinct preprocessing."""
-        return [_unchanged if p is None else build_transform(p) for p in self.distinct]
+        return [
+            _unchanged if p is None else build_transform(p, as_pixels=True) for p in self.distinct
+        ]
 
     @contextmanager
-    def in_evaluation_mode(self) -> Iterator[None]:
-        """Put every module into eval mode; afterwards give each its own mode back."""
-        with ExitStack() as modes, torch.inference_mode():
+    def evaluating(self, batch_size: int) -> Iterator[None]:
+        """Get ready to answer batches of this size; afterwards give each module its mode back."""
+        with ExitStack() as stack:
+            stack.enter_context(keeping_memory(self.device))
             for network in self.networks:
-                modes.enter_context(evaluation_mode(network))
+                stack.enter_context(evaluation_mode(network))
+            # A thread does not know of a context like autocast that its caller is in.
+            here_only = self.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+            if not here_only and all(map(_is_divisible, self.networks)):
+                self.map = stack.enter_context(open_lanes(batch_size // PIECE))
             yield
 
     def answer(self, images: Sequence[Tensor], targets: Tensor) -> Tensor:
@@ -78,8 +92,18 @@ class Panel:
         Raises:
             DatasetError: a class index that a network has no output for, or that is not judged.
         """
+        size = len(targets) if self.map is map else PIECE
+        pieces = zip(targets.split(size), *(batch.split(size) for batch in images), strict=True)
+        return torch.cat(list(self.map(self._answer_piece, pieces)))
+
+    @torch.inference_mode()
+    def _answer_piece(self, piece: tuple[Tensor, ...]) -> Tensor:
+        targets, *images = piece
         inputs = [
-            batch.to(self.device, memory_format=self.layout, non_blocking=True) for batch in images
+            normalise(batch.to(self.device, non_blocking=True)).contiguous(
+                memory_format=self.layout
+            )
+            for normalise, batch in zip(self.normalise, images, strict=True)
         ]
         judged = None if self.classes is None else torch.tensor(self.classes, device=self.device)
         columns = [targets.to(self.device, non_blocking=True)[:, None]]
@@ -129,6 +153,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _is_divisible(network: nn.Module) -> bool:
+    """Tell whether several threads may compute pieces of a batch with a network at once.
+
+    The zoo's networks keep nothing of what they have seen; who knows what others do, or hooks.
+    """
+    return isinstance(network, Network) and not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
 
 
 def _unchanged(image: Tensor) -> Tensor:
