@@ -101,7 +101,7 @@ class EpochBatches(Sampler[list[EpochAndIndex]]):
 
 
 def build_augmentation(preprocessing: Preprocessing, recipe: Recipe) -> Callable[[Any], Tensor]:
-    """Return the training transform of a recipe.
+    """Return the training transform of a recipe, to 8-bit pixels where that is possible.
 
     Raises:
         TrainingError: timm cannot read the policy in `auto_augment`.
@@ -115,6 +115,7 @@ def build_augmentation(preprocessing: Preprocessing, recipe: Recipe) -> Callable
             auto_augment=recipe.auto_augment,
             color_jitter=recipe.color_jitter,
             random_erasing=recipe.random_erasing,
+            as_pixels=True,
         )
     except (AssertionError, KeyError) as error:  # how timm refuses a policy it cannot read
         raise TrainingError(f"recipe: auto_augment {recipe.auto_augment!r} ({error})") from error

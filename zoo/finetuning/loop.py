@@ -29,7 +29,10 @@ REPORT_SECONDS = 30.0
 
 
 class Trainer:
-    """Trains a model with a recipe; `progress` tells how far it is."""
+    """Trains a model with a recipe; `progress` tells how far it is.
+
+    `normalise` makes the network's input of a batch of the data set.
+    """
 
     def __init__(
         self,
@@ -40,8 +43,11 @@ class Trainer:
         num_classes: int,
         must_stop: Callable[[], bool],
         report: Callable[[str], None],
+        *,
+        normalise: Callable[[Tensor], Tensor],
     ) -> None:
         self.recipe, self.accelerator = recipe, accelerator
+        self.normalise = normalise
         self.must_stop, self.report = must_stop, report
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model = model.to(device=accelerator.device, memory_format=self.layout)  # type: ignore[call-overload]
@@ -161,7 +167,8 @@ class Trainer:
         self.schedule.step_update(updates)
         at = (progress.epoch, progress.step, accelerator.process_index)
         data.seed_random_numbers(data.STEP, self.recipe.seed, *at)
-        images = images.to(device, memory_format=self.layout, non_blocking=True)
+        images = self.normalise(images.to(device, non_blocking=True))
+        images = images.contiguous(memory_format=self.layout)
         targets = targets.to(device, non_blocking=True)
         if self.mix is not None:
             images, targets = self.mix(images, targets)

@@ -14,6 +14,7 @@ from torch import nn
 from zoo.errors import TrainingError
 from zoo.evaluation.images import ImageClasses
 from zoo.evaluation.measured import Measured
+from zoo.evaluation.memory import keeping_memory
 from zoo.evaluation.preflight import require_usable
 from zoo.evaluation.processes import join_processes, must_use_cpu
 from zoo.finetuning.data import Augmented, build_augmentation, open_both
@@ -22,6 +23,7 @@ from zoo.finetuning.loop import Trainer
 from zoo.finetuning.recipe import Recipe
 from zoo.finetuning.training import Training
 from zoo.hub.checksum import file_sha256
+from zoo.preprocessing import Normalise
 from zoo.records import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,8 @@ def train_network(
         require_usable(images, num_classes, labels or train.class_names, decode=check_images)
     report = _build_report(progress, accelerator.is_main_process)
     transform = build_augmentation(preprocessing, recipe)
-    with stopping_on_signals() as must_stop, _deterministic():
+    keeping = keeping_memory(accelerator.device)
+    with stopping_on_signals() as must_stop, _deterministic(), keeping:
         trainer = Trainer(
             model,
             Augmented(train, transform, recipe.seed),
@@ -98,6 +101,7 @@ def train_network(
             num_classes,
             must_stop,
             report,
+            normalise=Normalise(preprocessing),
         )
         training = Training(
             trainer,
