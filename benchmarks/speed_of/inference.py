@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import zoo
-from speed_of.measuring import Measured, elsewhere, in_process, in_turn, repeat_in_turn
+from speed_of.measuring import FORGET_PEAK, Measured, elsewhere, in_process, in_turn, repeat_in_turn
 from speed_of.networks import (
     NETWORKS,
     NNI,
@@ -61,6 +61,7 @@ for space in SPACES:
 name, timm_name, cache, batch_size, size = *sys.argv[1:4], *map(int, sys.argv[4:])
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, size, size)
+{forget_peak}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 network = {load}
 with torch.inference_mode():
@@ -204,7 +205,9 @@ def _measure_memory(name: str, timm_name: str | None, *, runs: int) -> Iterator[
             arguments = (name, timm_name or "", cache, batch_size, image_size(name))
 
             def run(load: str, arguments: tuple[Any, ...] = arguments) -> float:
-                return in_process(_PEAK.format(load=load), *map(str, arguments))
+                return in_process(
+                    _PEAK.format(load=load, forget_peak=FORGET_PEAK), *map(str, arguments)
+                )
 
             peaks = repeat_in_turn(
                 {column: lambda load=load: run(load) for column, load in loads.items()},

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 
-from speed_of.measuring import Measured, in_process, repeat_in_turn
+from speed_of.measuring import FORGET_PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import TORCHVISION, find_timm_names
 from speed_of.published import MODEL, Published, publish
 
@@ -20,6 +20,7 @@ NETWORKS = ("mobilenetv3-large-100", "mobilenetv3-small-100", "nasnet-a-large")
 _MEASURE = """
 import json, resource, sys, time, torch
 {setup}
+{forget_peak}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
 network = {load}
@@ -71,7 +72,7 @@ def _loads(name: str, timm_name: str, published: Published) -> dict[str, str]:
 def _runner(
     column: str, load: str, published: Published, *, cold: bool
 ) -> Callable[[], tuple[float, float]]:
-    code = _MEASURE.format(setup=_SETUPS[column], load=load)
+    code = _MEASURE.format(setup=_SETUPS[column], forget_peak=FORGET_PEAK, load=load)
 
     def run() -> tuple[float, float]:
         if cold and column == "zoo":
