@@ -50,11 +50,12 @@ def check_parity(theirs: nn.Module, ours: Network, folder: Path, name: str) -> N
     path = folder / "theirs.pth"
     torch.save(theirs.state_dict(), path)
     load_checkpoint(ours, path, name)
-    images = torch.randn(2, 3, 128, 128)
+    # In float64: networks with random weights amplify what another order of sums rounds away.
+    images = torch.randn(2, 3, 128, 128, dtype=torch.float64)
     with torch.inference_mode():
-        expected, logits = theirs(images), ours.eval()(images)
+        expected, logits = theirs.double()(images), ours.eval().double()(images)
     assert expected.std() > 1e-3
-    assert ((logits - expected).abs().max() / expected.std()).item() < 1e-5
+    assert ((logits - expected).abs().max() / expected.std()).item() < 1e-9
 
 
 @pytest.mark.parametrize("name", sorted(TIMM))
