@@ -204,3 +204,15 @@ def test_speed(load: Any, tmp_path: Path) -> None:
     assert by_column["limit"] > by_column["zoo"] > 0
     assert (tmp_path / "speed.png").stat().st_size > 1000
     assert len(result["targets"]) == len(load("speed_of.targets").TARGETS)
+
+
+@pytest.mark.slow
+def test_speed_of_pipelines(load: Any, tmp_path: Path) -> None:
+    measured = load("speed_of.pipelines").measure(write_digits(tmp_path, 0, 70), ["tinynet-e"], 1)
+    found = {(each.row, each.column): each for each in measured}
+    columns = {"evaluation": ("zoo", "zoo optimised", "timm"), "fine-tuning": ("zoo", "timm")}
+    rows = [(row, column) for row, names in columns.items() for column in names]
+    assert set(found) == {*rows, *((f"peak memory, {row}", column) for row, column in rows)}
+    assert all(each.median > 0 for each in found.values())
+    assert {found[each].unit for each in rows} == {"images/s"}
+    assert len({found[each].note.split(", ")[1] for each in rows}) == 1  # same processes

@@ -34,8 +34,8 @@ def keeping_memory(device: torch.device) -> Iterator[None]:
 
     By itself glibc returns a large block when a tensor is freed, and the next tensor gets it
     again page by page, each filled with zeros first: a large part of the time of small networks
-    on large batches. Kept memory is not shared between processes and grows to what was needed
-    at once, and a tenth or so more, since the gaps between blocks do not always fit the next.
+    on large batches. The peak grows by up to about a fifth in a training, since the gaps between
+    blocks do not always fit the next one.
 
     It changes nothing for other devices, with other C libraries, or where the user has set up
     glibc's malloc by environment variables. It may be nested.
