@@ -75,7 +75,7 @@ def make_cell(older: int, newer: int, width: int, stride: int, larger: bool) -> 
     return cell
 
 
-def keep_chosen(cell: nn.ModuleDict, architecture: dict[str, Any], name: str) -> None:
+def keep_chosen(cell: Any, architecture: dict[str, Any], name: str) -> None:
     """Put each edge's chosen operation in its place and discard all other candidates."""
     for target in range(2, NODES + 2):
         chosen = {

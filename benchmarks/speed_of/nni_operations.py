@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import nni
-import nni.nas.hub.pytorch as hub
+import nni  # pyright: ignore[reportMissingImports]
+import nni.nas.hub.pytorch as hub  # pyright: ignore[reportMissingImports]
 from numpy.random import RandomState
 
 # The settings with which NNI's space is the zoo's with its defaults.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)  # SIGINT is Ctrl-C
 
@@ -26,11 +27,13 @@ def stopping_on_signals() -> Iterator[Callable[[], bool]]:
         yield asked.is_set  # only the main thread may install handlers
         return
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def ask(number: Any, _frame: FrameType | None) -> None:
         asked.set()
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, ask)
     try:
         yield asked.is_set
     finally:
