@@ -46,20 +46,7 @@ def train_with_timm(
     )
     crop_share = preprocessing.crop / preprocessing.resize
     val = create_loader(held_out, crop_pct=crop_share, **common)
-    optimizer = create_optimizer_v2(
-        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay
-    )
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=recipe.schedule,
-        num_epochs=recipe.epochs,
-        warmup_epochs=int(recipe.warmup_epochs),
-        warmup_lr=recipe.warmup_lr,
-        min_lr=recipe.min_lr,
-        step_on_epochs=False,
-        updates_per_epoch=len(train),
-    )
-    assert scheduler is not None
+    optimizer, scheduler = build_optimizer(model, recipe, updates_per_epoch=len(train))
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     history, updates = [], 0
     for _ in range(recipe.epochs):
@@ -73,6 +60,25 @@ def train_with_timm(
             updates += 1
         history.append(_validate(model, val))
     return history
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, updates_per_epoch: int) -> tuple[Any, Any]:
+    """Return timm's optimizer and schedule for a recipe; the schedule steps at every update."""
+    optimizer = create_optimizer_v2(
+        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay
+    )
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=recipe.schedule,
+        num_epochs=recipe.epochs,
+        warmup_epochs=int(recipe.warmup_epochs),
+        warmup_lr=recipe.warmup_lr,
+        min_lr=recipe.min_lr,
+        step_on_epochs=False,
+        updates_per_epoch=updates_per_epoch,
+    )
+    assert scheduler is not None
+    return optimizer, scheduler
 
 
 @torch.inference_mode()

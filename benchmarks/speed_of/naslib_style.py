@@ -14,16 +14,10 @@ from typing import Any
 
 from torch import nn
 
-OPERATORS = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-WIDTH, NUM_CELLS, NODES = 36, 20, 4  # of the zoo's space with its defaults
+from zoo import DARTS
+
+SPACE = DARTS()
+OPERATORS, WIDTH, NUM_CELLS, NODES = SPACE.operators, SPACE.width, SPACE.num_cells, SPACE.nodes
 
 
 def operations(space_name: str, architectures: Sequence[Any]) -> dict[str, Callable[[], Any]]:

@@ -13,9 +13,8 @@ import torch
 from timm.data.config import resolve_data_config
 from timm.data.dataset_factory import create_dataset
 from timm.data.loader import create_loader
-from timm.optim._optim_factory import create_optimizer_v2
-from timm.scheduler.scheduler_factory import create_scheduler_v2
 from timm.utils.metrics import AverageMeter, accuracy
+from timm_training import build_optimizer
 from torch import nn
 
 from zoo.finetuning.recipe import Recipe
@@ -71,19 +70,7 @@ def train_with_timm(network: nn.Module, data: Path, recipe: Recipe) -> float:
         num_workers=recipe.workers or 0,
         device=CPU,
     )
-    optimizer = create_optimizer_v2(
-        network, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay
-    )
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=recipe.schedule,
-        num_epochs=recipe.epochs,
-        warmup_epochs=int(recipe.warmup_epochs),
-        warmup_lr=recipe.warmup_lr,
-        step_on_epochs=False,
-        updates_per_epoch=len(loader),
-    )
-    assert scheduler is not None
+    optimizer, scheduler = build_optimizer(network, recipe, updates_per_epoch=len(loader))
     loss_function, losses = nn.CrossEntropyLoss(), AverageMeter()
     network.train()
     started = time.perf_counter()
