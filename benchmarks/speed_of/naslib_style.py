@@ -16,8 +16,8 @@ from torch import nn
 
 from zoo import DARTS
 
-SPACE = DARTS()
-OPERATORS, WIDTH, NUM_CELLS, NODES = SPACE.operators, SPACE.width, SPACE.num_cells, SPACE.nodes
+OPERATORS, NODES = DARTS().operators, DARTS().nodes
+WIDTH, NUM_CELLS = 36, 20  # of the zoo's space with its defaults
 
 
 def operations(space_name: str, architectures: Sequence[Any]) -> dict[str, Callable[[], Any]]:
