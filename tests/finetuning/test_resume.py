@@ -190,11 +190,14 @@ def test_workers_do_not_change_the_numbers(
 
 
 def test_a_second_signal_acts_at_once() -> None:
+    # A suite that a shell started in the background was told to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with interrupt.stopping_on_signals() as must_stop:
         signal.raise_signal(signal.SIGINT)
         assert must_stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_handlers_are_left_alone_outside_the_main_thread() -> None:
