@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,18 @@ def test_an_epoch_goes_on_where_it_stopped() -> None:
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
     assert [len(batch) for batch in batches(samples=7)] == [7]
     assert [len(batch) for batch in batches(samples=7, world_size=2)] == [3]
+
+
+def test_the_last_smaller_batch_may_stay() -> None:
+    def sizes(world_size: int = 1, **changes: Any) -> list[list[int]]:
+        recipe = Recipe(batch_size=12, drop_last=False, **changes)
+        samplers = [EpochBatches(101, recipe, rank, world_size) for rank in range(world_size)]
+        assert all(len(list(each)) == each.steps_per_epoch == 9 for each in samplers)
+        return [[len(batch) for batch in each][-2:] for each in samplers]
+
+    assert sizes() == [[12, 5]]
+    assert sizes(world_size=2) == [[6, 2]] * 2  # an equal share for each
+    assert sizes(mixup=0.1) == [[12, 4]]  # pairs
 
 
 def test_impossible_batch_sizes_are_refused() -> None:

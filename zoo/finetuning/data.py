@@ -7,6 +7,7 @@ of (seed, epoch, image).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -67,8 +68,8 @@ class Augmented(Dataset):
 class EpochBatches(Sampler[list[EpochAndIndex]]):
     """The batches of one process: an equal share of each global batch, in shuffled order.
 
-    Set `epoch` and `first_step` before iterating. The last, smaller batch is
-    left out; a data set smaller than a batch is one batch.
+    Set `epoch` and `first_step` before iterating. The last, smaller batch is left out
+    if the recipe says so; a data set smaller than a batch is one batch.
     """
 
     def __init__(self, samples: int, recipe: Recipe, rank: int, world_size: int) -> None:
@@ -82,19 +83,23 @@ class EpochBatches(Sampler[list[EpochAndIndex]]):
         if not self.batch_size:
             raise TrainingError(f"training data: {samples} images, need at least {multiple}")
         self.samples, self.seed = samples, recipe.seed
+        self.samples_per_epoch = samples - samples % (
+            self.batch_size if recipe.drop_last else multiple
+        )
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_step = 0
 
     @property
     def steps_per_epoch(self) -> int:
-        return self.samples // self.batch_size
+        return math.ceil(self.samples_per_epoch / self.batch_size)
 
     def __len__(self) -> int:
         return self.steps_per_epoch - self.first_step
 
     def __iter__(self) -> Iterator[list[EpochAndIndex]]:
         epoch = self.epoch
-        order = np.random.default_rng((ORDER, self.seed, epoch)).permutation(self.samples).tolist()
+        order = np.random.default_rng((ORDER, self.seed, epoch)).permutation(self.samples)
+        order = order[: self.samples_per_epoch].tolist()
         for step in range(self.first_step, self.steps_per_epoch):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield [(epoch, index) for index in batch[self.rank :: self.world_size]]

@@ -23,7 +23,9 @@ class Recipe(Record, frozen=True, kw_only=True):
     one-cycle schedule. `layer_decay` multiplies the learning rate once per layer
     group, from the head down. For the first `head_only_epochs`, or always with
     `freeze_backbone`, only the head learns, with a schedule of its own; the
-    backbone then is in eval mode and stays bit-identical. `mixup` and `cutmix`
+    backbone then is in eval mode and stays bit-identical. Biases and norms have no weight
+    decay but with `decay_norms`; the last, smaller batch of an epoch is left out but with
+    `drop_last` off. `mixup` and `cutmix`
     are Beta distribution parameters, 0 switches off. `patience` is the number
     of epochs without a better top-1 after which training stops.
     `val_fraction` of each class is held out when no validation data is given.
@@ -31,12 +33,14 @@ class Recipe(Record, frozen=True, kw_only=True):
 
     epochs: PositiveInt = 30
     batch_size: PositiveInt = 128
+    drop_last: bool = True
     optimizer: str = "adamw"
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.05
     momentum: Probability = 0.9
     layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
     clip_grad: Positive | None = None
+    decay_norms: bool = False
 
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     schedule_step: Literal["update", "epoch"] = "update"

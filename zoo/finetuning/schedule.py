@@ -47,6 +47,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
             layer_decay=recipe.layer_decay,
+            filter_bias_and_bn=not recipe.decay_norms,
         )
     except ValueError as error:
         near = suggest(recipe.optimizer, optim.list_optimizers())

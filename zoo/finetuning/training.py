@@ -135,7 +135,7 @@ class Training:
             lr=trainer.lr,
             train_loss=train_loss,
             measured=measured,
-            images_per_second=at.step * trainer.batches.batch_size / at.seconds,
+            images_per_second=trainer.batches.samples_per_epoch / at.seconds,
             seconds=at.seconds,
         )
         at.history.append(row)
