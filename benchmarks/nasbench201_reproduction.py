@@ -62,6 +62,11 @@ PREPROCESSING = Preprocessing(
     std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
 )
 JPEG_QUALITY = 75  # of the copy that the results are of
+VARIANTS = {
+    "again": "every image compressed as JPEG once more, to see what one compression costs",
+    "undecayed": "as timm trains by default: norms and biases without weight decay, the last "
+    "batch of an epoch left out",
+}
 
 
 def main() -> None:
@@ -70,7 +75,7 @@ def main() -> None:
     parser.add_argument("train", nargs="?")
     parser.add_argument("test", nargs="?")
     parser.add_argument("--cell", type=int, help="Index of one cell in NATS-Bench.")
-    parser.add_argument("--again", action="store_true", help="Compress every image once more.")
+    parser.add_argument("--variant", choices=VARIANTS, help=str(VARIANTS))
     parser.add_argument("--seed", type=int, default=PROTOCOL.seed)
     parser.add_argument("--work", type=Path, help="Where trainings are kept, to resume them.")
     parser.add_argument("--summary", action="store_true")
@@ -86,21 +91,31 @@ def main() -> None:
         parser.error(f"--cell: one of {', '.join(str(cell['index']) for cell in cells)}")
     work = arguments.work or Path(tempfile.mkdtemp(prefix="nasbench201-"))
     for cell in wanted:
-        name = f"{cell['index']:05}-seed{arguments.seed}" + ("-again" if arguments.again else "")
+        variant = arguments.variant
+        name = "-".join(filter(None, (f"{cell['index']:05}", f"seed{arguments.seed}", variant)))
         if arguments.cell is None and (RESULTS / f"{name}.json").exists():
             continue
         data = [open_dataset(path, split="train") for path in (arguments.train, arguments.test)]
-        if arguments.again:
+        recipe = msgspec.structs.replace(PROTOCOL, seed=arguments.seed)
+        if variant == "again":
             data = [Recompressed(images) for images in data]
-        train_cell(cell, *data, name=name, seed=arguments.seed, work=work)
+        elif variant == "undecayed":
+            recipe = msgspec.structs.replace(recipe, decay_norms=False, drop_last=True)
+        train_cell(cell, *data, name=name, variant=variant, recipe=recipe, work=work)
 
 
 def train_cell(
-    cell: dict[str, Any], train: Any, test: Any, *, name: str, seed: int, work: Path
+    cell: dict[str, Any],
+    train: Any,
+    test: Any,
+    *,
+    name: str,
+    variant: str | None,
+    recipe: Recipe,
+    work: Path,
 ) -> None:
     """Train one cell; write its result and its log."""
-    recipe = msgspec.structs.replace(PROTOCOL, seed=seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     network = build_network(cell["architecture"])
     lines: list[str] = []
 
@@ -121,7 +136,7 @@ def train_cell(
     rows = (work / name / "results.csv").read_text("utf-8").splitlines()
     content = {
         "cell": cell,
-        "images": "compressed once more" if name.endswith("again") else "as they are",
+        "variant": variant,
         "top1_count": result.last.top1_count,
         "samples": result.last.samples,
         "top1_percent": result.last.top1_percent,
@@ -164,43 +179,46 @@ def summarise() -> None:
     """Compare the trained cells with the reported figures; write a table and a figure."""
     from scipy.stats import spearmanr
 
+    known = json.loads(CELLS.read_text("utf-8"))
     trained = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("[0-9]*.json"))]
-    plain = [row for row in trained if row["images"] == "as they are"]
-    if len(plain) < 2:
-        sys.exit(f"{RESULTS}: fewer than two cells are trained")
-    reported = [row["cell"]["reported_percent"] for row in plain]
-    reproduced = [row["top1_percent"] for row in plain]
-    ranked: Any = spearmanr(reported, reproduced)
-    differences = [ours - theirs for ours, theirs in zip(reproduced, reported, strict=True)]
-    cost = [
+    top1 = {(row["cell"]["index"], row["variant"]): row["top1_percent"] for row in trained}
+    cells = [
         {
-            "index": again["cell"]["index"],
-            "once_percent": once["top1_percent"],
-            "twice_percent": again["top1_percent"],
+            **cell,
+            "reproduced_percent": ours,
+            "difference_points": round(ours - cell["reported_percent"], 2),
+            **{f"{variant}_percent": top1.get((cell["index"], variant)) for variant in VARIANTS},
         }
-        for again in trained
-        for once in plain
-        if again is not once and again["cell"] == once["cell"] and again not in plain
+        for cell in sorted(known["cells"], key=lambda cell: cell["reported_percent"])
+        if (ours := top1.get((cell["index"], None))) is not None
     ]
+    if len(cells) < 2:
+        sys.exit(f"{RESULTS}: fewer than two cells are trained")
+    reported = [cell["reported_percent"] for cell in cells]
+    reproduced = [cell["reproduced_percent"] for cell in cells]
+    ranked: Any = spearmanr(reported, reproduced)
     summary = {
-        "cells": [
-            {
-                "index": row["cell"]["index"],
-                "architecture": row["cell"]["architecture"],
-                "seed": row["recipe"]["seed"],
-                "reported_percent": row["cell"]["reported_percent"],
-                "reproduced_percent": row["top1_percent"],
-                "difference_points": row["difference_points"],
-            }
-            for row in plain
-        ],
-        "mean_difference_points": round(statistics.fmean(differences), 3),
-        "spearman": round(ranked.statistic, 4),
-        "compressed_once_more": cost,
+        "source": known["source"],
+        "seed_spread_points": known["seed_spread_points"],
+        "variants": VARIANTS,
+        "cells": cells,
+        "mean_difference_points": statistics.fmean(cell["difference_points"] for cell in cells),
+        "spearman": ranked.statistic,
+        "variant_costs_points": {
+            variant: round(statistics.fmean(costs), 2)
+            for variant in VARIANTS
+            if (costs := _costs(cells, variant))
+        },
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     print(json.dumps(summary, indent=2))
     draw(reported, reproduced)
+
+
+def _costs(cells: list[dict[str, Any]], variant: str) -> list[float]:
+    """Return how many points lower each cell is that was trained in this variant too."""
+    pairs = [(cell["reproduced_percent"], cell[f"{variant}_percent"]) for cell in cells]
+    return [plain - other for plain, other in pairs if other is not None]
 
 
 def draw(reported: list[float], reproduced: list[float]) -> None:
