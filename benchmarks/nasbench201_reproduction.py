@@ -15,7 +15,6 @@ import argparse
 import io
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -177,51 +176,57 @@ class Recompressed(ImageClasses):
 
 def summarise() -> None:
     """Compare the trained cells with the reported figures; write a table and a figure."""
-    from scipy.stats import spearmanr
-
     known = json.loads(CELLS.read_text("utf-8"))
     trained = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("[0-9]*.json"))]
-    top1 = {(row["cell"]["index"], row["variant"]): row["top1_percent"] for row in trained}
+    top1: dict[int, dict[str, float]] = {}
+    for row in trained:
+        if row["recipe"]["seed"] == PROTOCOL.seed:
+            way = row["variant"] or "protocol"
+            top1.setdefault(row["cell"]["index"], {})[way] = row["top1_percent"]
     cells = [
-        {
-            **cell,
-            "reproduced_percent": ours,
-            "difference_points": round(ours - cell["reported_percent"], 2),
-            **{f"{variant}_percent": top1.get((cell["index"], variant)) for variant in VARIANTS},
-        }
+        {**cell, "top1_percent": top1[cell["index"]]}
         for cell in sorted(known["cells"], key=lambda cell: cell["reported_percent"])
-        if (ours := top1.get((cell["index"], None))) is not None
+        if cell["index"] in top1
     ]
-    if len(cells) < 2:
-        sys.exit(f"{RESULTS}: fewer than two cells are trained")
-    reported = [cell["reported_percent"] for cell in cells]
-    reproduced = [cell["reproduced_percent"] for cell in cells]
-    ranked: Any = spearmanr(reported, reproduced)
+    ways = {way: compare(cells, way) for way in ("protocol", *VARIANTS)}
     summary = {
         "source": known["source"],
         "seed_spread_points": known["seed_spread_points"],
-        "variants": VARIANTS,
         "cells": cells,
-        "mean_difference_points": statistics.fmean(cell["difference_points"] for cell in cells),
-        "spearman": ranked.statistic,
-        "variant_costs_points": {
-            variant: round(statistics.fmean(costs), 2)
-            for variant in VARIANTS
-            if (costs := _costs(cells, variant))
-        },
+        "variants": VARIANTS,
+        "ways": ways,
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-    print(json.dumps(summary, indent=2))
-    draw(reported, reproduced)
+    print(json.dumps(ways, indent=2))
+    draw(cells, known["seed_spread_points"])
 
 
-def _costs(cells: list[dict[str, Any]], variant: str) -> list[float]:
-    """Return how many points lower each cell is that was trained in this variant too."""
-    pairs = [(cell["reproduced_percent"], cell[f"{variant}_percent"]) for cell in cells]
-    return [plain - other for plain, other in pairs if other is not None]
+def compare(cells: list[dict[str, Any]], way: str) -> dict[str, Any]:
+    """Return what the cells that were trained in one way say together."""
+    from scipy.stats import spearmanr
+
+    found = [cell for cell in cells if way in cell["top1_percent"]]
+    ours = [cell["top1_percent"][way] for cell in found]
+    theirs = [cell["reported_percent"] for cell in found]
+    plain = [
+        cell["top1_percent"][way] - cell["top1_percent"]["protocol"]
+        for cell in found
+        if "protocol" in cell["top1_percent"]
+    ]
+    ranked: Any = spearmanr(theirs, ours) if len(found) > 1 else None
+    return {
+        "cells": len(found),
+        "mean_difference_points": _mean([a - b for a, b in zip(ours, theirs, strict=True)]),
+        "spearman": ranked and round(ranked.statistic, 4),
+        "mean_difference_from_protocol_points": _mean(plain),
+    }
 
 
-def draw(reported: list[float], reproduced: list[float]) -> None:
+def _mean(values: list[float]) -> float | None:
+    return round(statistics.fmean(values), 2) if values else None
+
+
+def draw(cells: list[dict[str, Any]], spread: float) -> None:
     """Draw reproduced over reported accuracy, with a band of the seeds' spread."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -229,12 +234,18 @@ def draw(reported: list[float], reproduced: list[float]) -> None:
     figure = Figure(figsize=(5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="reported top-1 (%)", ylabel="reproduced top-1 (%)")
-    ends = [min(*reported, *reproduced) - 2, max(*reported, *reproduced) + 2]
-    spread = json.loads(CELLS.read_text("utf-8"))["seed_spread_points"]
+    for way, marker in (("protocol", "o"), ("undecayed", "x"), ("again", "v")):
+        found = [cell for cell in cells if way in cell["top1_percent"]]
+        axes.plot(
+            [cell["reported_percent"] for cell in found],
+            [cell["top1_percent"][way] for cell in found],
+            marker,
+            label=way,
+        )
+    ends = [cells[0]["reported_percent"] - 3, cells[-1]["reported_percent"] + 3]
     low, high = ([end + sign * spread for end in ends] for sign in (-1, 1))
     axes.fill_between(ends, low, high, color="tab:gray", alpha=0.2, label="spread of seeds")
     axes.plot(ends, ends, color="tab:gray", linewidth=1)
-    axes.scatter(reported, reproduced, color="tab:blue")
     axes.set_aspect("equal")
     axes.legend(loc="upper left")
     figure.savefig(RESULTS / "summary.png", dpi=120)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from speed_of.measuring import Measured, ratio
+from speed_of.measuring import Measured, speedups
 from speed_of.networks import NETWORKS
 
 MARKS = {
@@ -73,15 +74,15 @@ def _find_panels(measured: Sequence[Measured]) -> dict[str, dict[str, dict[str, 
     for (row, network), group in groups.items():
         if row.startswith("inference") and network not in NETWORKS:
             continue  # the many networks that are measured as loaded only
-        columns = {each.column for each in group}
+        columns = {each.column: each for each in group}
         base = next((base for base in BASES if base in columns), None)
         if base is None:
             continue
         label = f"{network or 'package'}{'' if base == 'timm' else ' *'}"
         ratios = {
-            column: value
+            column: statistics.median(speedups(columns[column], columns[base]))
             for column in MARKS
-            if column != base and (value := ratio(group, column, base)) is not None
+            if column != base and column in columns
         }
         if ratios:
             panels.setdefault(row, {})[label] = ratios

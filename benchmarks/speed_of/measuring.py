@@ -161,14 +161,10 @@ def elsewhere(code: str, *arguments: str, python: str) -> Iterator[Callable[[], 
         process.wait()
 
 
-def ratio(measured: Iterable[Measured], column: str, against: str) -> float | None:
-    """Return how many times faster `column` is than `against` in one row of one network.
+def speedups(ours: Measured, theirs: Measured) -> list[float]:
+    """Return how many times faster `ours` is, run by run; whether a time or a rate was measured.
 
-    Above 1 is faster, whether the unit is a time or a rate; None when either is missing.
+    Runs were made in turn, so a machine that drifts changes the values more than their quotients.
     """
-    by_column = {each.column: each for each in measured}
-    if column not in by_column or against not in by_column:
-        return None
-    ours, theirs = by_column[column], by_column[against]
-    quotient = ours.median / theirs.median
-    return quotient if ours.is_rate else 1 / quotient
+    pairs = zip(ours.values, theirs.values, strict=False)
+    return [a / b if ours.is_rate else b / a for a, b in pairs]

@@ -9,7 +9,7 @@ from typing import Any
 
 from speed_of import agreement
 from speed_of.inference import BATCH_SIZES, OPTIMISED
-from speed_of.measuring import Measured, quartiles
+from speed_of.measuring import Measured, quartiles, speedups
 
 EVERY = "every"
 
@@ -59,8 +59,8 @@ TARGETS = (
 def judge(measured: Sequence[Measured], targets: Iterable[Target] = TARGETS) -> list[dict]:
     """Return each target with what was measured for it: the worst, where it is about several.
 
-    `ratio` is a quotient of medians; `quartiles` are those of the quotients run by run. All is
-    None where something has not been measured.
+    `ratio` and `quartiles` are of the quotients run by run. All is None where something has not
+    been measured.
     """
     return [_judge(measured, target) for target in targets]
 
@@ -101,9 +101,7 @@ def _find_pairs(
 def _compare(ours: Measured, theirs: Measured | None, target: Target) -> dict[str, Any]:
     if theirs is None:
         return {"ratio": ours.median, "quartiles": quartiles(ours.values)}
-    # How many times faster, or how many times as much.
-    upright = ours.is_rate or target.at_most is not None
-    pairs = list(zip(ours.values, theirs.values, strict=False))
-    quotients = [a / b if upright else b / a for a, b in pairs]
-    medians = ours.median / statistics.median(theirs.values)
-    return {"ratio": medians if upright else 1 / medians, "quartiles": quartiles(quotients)}
+    quotients = speedups(ours, theirs)
+    if target.at_most is not None:  # not how many times faster, but how many times as much
+        quotients = [1 / quotient for quotient in quotients]
+    return {"ratio": statistics.median(quotients), "quartiles": quartiles(quotients)}

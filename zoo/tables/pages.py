@@ -6,8 +6,8 @@ A page marks each generated block by two comments:
     <!-- end table -->
 
 What belongs between them is the Jinja template `docs/tables/NAME.md`; names are in lower case.
-In a template, `result("load.json")` is a file of `benchmarks/results`, `rows` are those of the
-model tables, and `| fixed(2)` writes a number with two decimals.
+In a template, `result("speed/speed.json")` is a file of `benchmarks/results`, `rows` are those
+of the model tables, and `| fixed(2)` writes a number with two decimals.
 """
 
 from __future__ import annotations
