@@ -16,7 +16,7 @@ from zoo.evaluation.files import replace_file
 from zoo.finetuning.recipe import Recipe
 from zoo.finetuning.state import EpochResult
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger("zoo")
 
 COLUMNS = "epoch,lr,train_loss,val_top1_percent,val_top5_percent,images_per_second,seconds"
 
@@ -91,4 +91,4 @@ def write_curve(history: Sequence[EpochResult], path: Path) -> None:
 
 @functools.cache
 def _say_once(message: str) -> None:
-    logger.warning(message)
+    LOG.warning(message)

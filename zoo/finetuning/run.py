@@ -26,7 +26,7 @@ from zoo.hub.checksum import file_sha256
 from zoo.preprocessing import Normalise
 from zoo.records import Preprocessing
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger("zoo")
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ def _find_fixed(
 def _build_report(progress: Callable[[str], None] | None, main: bool) -> Callable[[str], None]:
     def report(line: str) -> None:
         if main:
-            logger.info(line)
+            LOG.info(line)
             if progress is not None:
                 progress(line)
 

@@ -15,7 +15,7 @@ from zoo.errors import TrainingError
 from zoo.evaluation.measured import Measured
 from zoo.finetuning.recipe import Recipe, find_differences
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger("zoo")
 
 FORMAT = 1
 
@@ -109,7 +109,7 @@ def read_state(path: Path, fixed: dict[str, Any]) -> tuple[dict[str, Any], Progr
         )
     versions = state.get("versions", {})
     if versions != find_versions():
-        logger.warning(
+        LOG.warning(
             "%s was written with %s, now %s: numbers may differ slightly",
             path, versions, find_versions(),
         )  # fmt: skip
