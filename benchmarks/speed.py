@@ -3,7 +3,8 @@
 `python benchmarks/speed.py --data val.tar --nni-python /path/to/nni/bin/python`
 
 Writes `OUT/speed.json` after every measurement and `OUT/speed.png` after every part. A part
-that is measured again (`--only`) takes the place of the old one in the file; each has its date.
+that is measured again (`--only`) takes the place of the old one in the file; with `--networks`
+only the rows of these do. Each row has its date.
 Run it on a machine that does nothing else: all of it takes hours.
 """
 
@@ -14,7 +15,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,24 +137,28 @@ def measure_part(
     name: str, options: argparse.Namespace, parts: dict[str, Any], peak: tuple[float, ...]
 ) -> None:
     """Measure a part into `parts`, and write all parts after each measurement."""
+    again = options.networks or ()
+    kept = [
+        row for row in parts.get(name, {}).get("rows", ()) if again and row["network"] not in again
+    ]
     part = parts[name] = {
+        "command": " ".join(["python", "benchmarks/speed.py", *_public(sys.argv[1:])]),
         "environment": describe_environment(PACKAGES) | {"threads": torch.get_num_threads()},
         "nni": _nni_versions(options.nni_python),
         "load_average": list(os.getloadavg()),
         "runs": options.runs,
         "peak_macs_per_second": peak,
-        "seconds": 0.0,
-        "rows": [],
+        "rows": kept,
     }
-    started = time.perf_counter()
+    date = part["environment"]["date"]
     measured: list[Measured] = []
     for each in PARTS[name](options):
         measured.append(each)
         LOG.info(
             "%s | %s | %s: %.4g %s", each.row, each.network, each.column, each.median, each.unit
         )
-        part["seconds"] = round(time.perf_counter() - started)
-        part["rows"] = [row.as_json() for row in [*measured, *limit.beside(measured, peak)]]
+        rows = [*measured, *limit.beside(measured, peak)]
+        part["rows"] = [*kept, *({**row.as_json(), "date": date} for row in rows)]
         write(options.out, parts)
     figure.draw(_read_rows(parts), options.out / "speed.png")
 
@@ -163,7 +167,6 @@ def write(folder: Path, parts: dict[str, Any]) -> None:
     """Write all parts, and what they say about each target."""
     folder.mkdir(parents=True, exist_ok=True)
     result = {
-        "command": " ".join(["python", "benchmarks/speed.py", *_public(sys.argv[1:])]),
         "targets": targets.judge(_read_rows(parts)),
         "parts": {name: parts[name] for name in PARTS if name in parts},
     }

@@ -27,7 +27,7 @@ from speed_of.networks import (
 
 BATCH_SIZES = (1, 32)
 OPTIMISED = "zoo optimised"
-MEMORY_RUNS = 3  # memory hardly varies, and each run is a process
+MEMORY_RUNS = 1  # memory hardly varies, and each run is a process
 
 # Beside `settle`: NNI's Python has neither the zoo nor this folder.
 _NNI = """
