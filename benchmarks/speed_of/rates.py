@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 AT_LEAST_SECONDS = 0.5
-AT_LEAST_CALLS = 5
+AT_LEAST_CALLS = 2
 
 
 def rate(run: Callable[[], Any]) -> float:
