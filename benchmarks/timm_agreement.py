@@ -21,10 +21,9 @@ import torch
 from environment import write_result
 from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
-from timm.data.dataset_factory import create_dataset
-from timm.data.loader import create_loader
 from timm.data.real_labels import RealLabelsImagenet
 from timm.utils.metrics import AverageMeter, accuracy
+from timm_loading import open_for_validation
 from torch import Tensor, nn
 
 import zoo
@@ -152,19 +151,8 @@ def evaluate_with_timm(
         real_labels: As `--real-labels`.
         prefetcher: timm's default; it normalises batches instead of images.
     """
-    dataset: Any = create_dataset("", root=str(data), split="validation", input_img_mode="RGB")
-    loader: Any = create_loader(
-        dataset,
-        input_size=config["input_size"],
-        batch_size=batch_size,
-        use_prefetcher=prefetcher,
-        interpolation=config["interpolation"],
-        mean=config["mean"],
-        std=config["std"],
-        num_workers=0,
-        crop_pct=config["crop_pct"],
-        crop_mode=config["crop_mode"],
-        device=torch.device("cpu"),
+    dataset, loader = open_for_validation(
+        data, config, batch_size=batch_size, prefetcher=prefetcher
     )
     real: Any = _read_real_labels(dataset.filenames(basename=True)) if real_labels else None
     top1, top5, predictions = AverageMeter(), AverageMeter(), []

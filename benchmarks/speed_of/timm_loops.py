@@ -14,6 +14,7 @@ from timm.data.config import resolve_data_config
 from timm.data.dataset_factory import create_dataset
 from timm.data.loader import create_loader
 from timm.utils.metrics import AverageMeter, accuracy
+from timm_loading import open_for_validation
 from timm_training import build_optimizer
 from torch import nn
 
@@ -28,19 +29,7 @@ def evaluate_with_timm(network: nn.Module, data: Path, batch_size: int, workers:
     network.eval()
     config = resolve_data_config({}, model=network, use_test_size=True)
     started = time.perf_counter()
-    dataset: Any = create_dataset("", root=str(data), split="validation", input_img_mode="RGB")
-    loader: Any = create_loader(
-        dataset,
-        input_size=config["input_size"],
-        batch_size=batch_size,
-        interpolation=config["interpolation"],
-        mean=config["mean"],
-        std=config["std"],
-        num_workers=workers,
-        crop_pct=config["crop_pct"],
-        crop_mode=config["crop_mode"],
-        device=CPU,
-    )
+    _, loader = open_for_validation(data, config, batch_size=batch_size, workers=workers)
     loss_function = nn.CrossEntropyLoss()
     losses, top1, top5 = AverageMeter(), AverageMeter(), AverageMeter()
     for images, targets in loader:
