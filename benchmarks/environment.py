@@ -33,12 +33,17 @@ def describe_environment(more_packages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def write_result(
-    path: Path | None, result: dict[str, Any], more_packages: Sequence[str] = ()
+    path: Path | None,
+    result: dict[str, Any],
+    more_packages: Sequence[str] = (),
+    *,
+    echo: bool = True,
 ) -> None:
     """Print a result as JSON; write it with the environment if a path is given."""
     environment = describe_environment(more_packages)
     text = json.dumps({**result, "environment": environment}, indent=2, ensure_ascii=False)
-    print(text)
+    if echo:
+        print(text)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", "utf-8")

@@ -10,10 +10,12 @@ the same size from scratch, by timm too. Same images, augmentation, batch size, 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tarfile
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,37 +52,42 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Without suffix; .json and .png are added.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # sums do not depend on the number of cores then
-    runs = []
+    file = arguments.out and arguments.out.with_suffix(".json")
+    runs = json.loads(file.read_bytes())["runs"] if file and file.exists() else []
     with tempfile.TemporaryDirectory() as folder:
         data = {"digits": Path(folder, "digits"), "animals": Path(folder, "animals")}
         write_digits(data["digits"])
         write_animals(arguments.imagenet, data["animals"])
-        for model in arguments.models:
-            for name, place in data.items():
-                for seed in range(arguments.seeds):
-                    recipe = msgspec.structs.replace(RECIPE, seed=seed)
-                    for way in WAYS:
-                        top1 = train(model, way, place, recipe)
-                        print(f"{model} {name} seed {seed} {way}: {top1[-1]:.2f} %", flush=True)
-                        runs.append(
-                            {"model": model, "data": name, "seed": seed, "way": way, "top1": top1}
-                        )
-        images = {name: len(list(place.glob("train/*/*"))) for name, place in data.items()}
-        held_out = {name: len(list(place.glob("val/*/*"))) for name, place in data.items()}
-    result = {
+        facts = describe(data)
+        for seed, model, name, way in product(range(arguments.seeds), arguments.models, data, WAYS):
+            run = {"model": model, "data": name, "seed": seed, "way": way}
+            if any(run.items() <= done.items() for done in runs):
+                continue
+            top1 = train(model, way, data[name], msgspec.structs.replace(RECIPE, seed=seed))
+            print(f"{model} {name} seed {seed} {way}: {top1[-1]:.2f} %", flush=True)
+            runs.append({**run, "top1": top1})
+            # What a stopped benchmark has measured, it does not measure again.
+            write_result(file, {**facts, **summarise(runs)}, echo=False)
+    write_result(file, {**facts, **summarise(runs)})
+    if arguments.out:
+        draw(runs, facts["training_images"], arguments.out.with_suffix(".png"))
+
+
+def describe(data: dict[str, Path]) -> dict[str, Any]:
+    """Return what all runs have in common."""
+
+    def count(split: str) -> dict[str, int]:
+        return {name: len(list(place.glob(f"{split}/*/*"))) for name, place in data.items()}
+
+    return {
         "recipe": msgspec.to_builtins(RECIPE),
-        "training_images": images,
-        "held_out_images": held_out,
+        "training_images": count("train"),
+        "held_out_images": count("val"),
         "parameters": {
             model: {"zoo": find_entry(model).record.parameters, "timm": count_parameters(build())}
             for model, build in RIVALS.items()
         },
-        "final_top1_percent": summarise(runs),
-        "runs": runs,
     }
-    write_result(arguments.out and arguments.out.with_suffix(".json"), result)
-    if arguments.out:
-        draw(runs, images, arguments.out.with_suffix(".png"))
 
 
 def write_animals(tar: Path, root: Path) -> None:
@@ -145,15 +152,15 @@ def train(model: str, way: str, data: Path, recipe: Recipe) -> list[float]:
         return [float(row.split(",")[column]) for row in rows[1:]]
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the mean final top-1 of every model, data set and way."""
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the runs, and the mean final top-1 of every model, data set and way."""
     table: dict[str, dict[str, dict[str, float]]] = {}
     for model, data, way in dict.fromkeys((r["model"], r["data"], r["way"]) for r in runs):
         finals = [
             r["top1"][-1] for r in runs if (r["model"], r["data"], r["way"]) == (model, data, way)
         ]
         table.setdefault(model, {}).setdefault(data, {})[way] = round(statistics.fmean(finals), 2)
-    return table
+    return {"final_top1_percent": table, "runs": runs}
 
 
 def draw(runs: list[dict[str, Any]], images: dict[str, int], path: Path) -> None:
