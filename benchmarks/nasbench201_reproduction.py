@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from environment import describe_environment
 from PIL import Image
@@ -61,8 +62,11 @@ PREPROCESSING = Preprocessing(
     std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
 )
 JPEG_QUALITY = 75  # of the copy that the results are of
+JPEG_BLOCK = 16  # pixels that share their colours
+JPEG_SHIFT = 5
 VARIANTS = {
-    "again": "every image compressed as JPEG once more, to see what one compression costs",
+    "again": "every image compressed as JPEG once more, its blocks five pixels beside the first "
+    "ones, to see what one compression costs",
     "undecayed": "as timm trains by default: norms and biases without weight decay, the last "
     "batch of an epoch left out",
 }
@@ -161,7 +165,11 @@ def build_network(notation: str) -> Network:
 
 
 class Recompressed(ImageClasses):
-    """The same images, each compressed as JPEG once more: what one compression costs."""
+    """The same images, each compressed as JPEG once more: what one compression costs.
+
+    On the same blocks a second compression finds nearly every number rounded already and changes
+    nothing (50 dB); on other blocks it takes as much as a first one (32 dB).
+    """
 
     def __init__(self, images: ImageClasses) -> None:
         super().__init__(images, name=images.name, class_names=images.class_names)
@@ -169,9 +177,12 @@ class Recompressed(ImageClasses):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         image, target = super().__getitem__(index)[:2]
+        around = (JPEG_SHIFT, JPEG_BLOCK - JPEG_SHIFT)
+        pixels = np.pad(np.asarray(image.convert("RGB")), (around, around, (0, 0)), "edge")
         stored = io.BytesIO()
-        image.convert("RGB").save(stored, "JPEG", quality=JPEG_QUALITY)
-        return Image.open(stored), target
+        Image.fromarray(pixels).save(stored, "JPEG", quality=JPEG_QUALITY)
+        box = (JPEG_SHIFT, JPEG_SHIFT, JPEG_SHIFT + image.width, JPEG_SHIFT + image.height)
+        return Image.open(stored).crop(box), target
 
 
 def summarise() -> None:
