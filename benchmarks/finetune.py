@@ -59,15 +59,16 @@ def main() -> None:
         write_digits(data["digits"])
         write_animals(arguments.imagenet, data["animals"])
         facts = describe(data)
-        for seed, model, name, way in product(range(arguments.seeds), arguments.models, data, WAYS):
-            run = {"model": model, "data": name, "seed": seed, "way": way}
-            if any(run.items() <= done.items() for done in runs):
-                continue
-            top1 = train(model, way, data[name], msgspec.structs.replace(RECIPE, seed=seed))
-            print(f"{model} {name} seed {seed} {way}: {top1[-1]:.2f} %", flush=True)
-            runs.append({**run, "top1": top1})
-            # What a stopped benchmark has measured, it does not measure again.
-            write_result(file, {**facts, **summarise(runs)}, echo=False)
+        for seed in range(arguments.seeds):
+            for model, name, way in product(arguments.models, data, WAYS):
+                run = {"model": model, "data": name, "seed": seed, "way": way}
+                if any(run.items() <= done.items() for done in runs):
+                    continue
+                top1 = train(model, way, data[name], msgspec.structs.replace(RECIPE, seed=seed))
+                print(f"{model} {name} seed {seed} {way}: {top1[-1]:.2f} %", flush=True)
+                runs.append({**run, "top1": top1})
+                # What a stopped benchmark has measured, it does not measure again.
+                write_result(file, {**facts, **summarise(runs)}, echo=False)
     write_result(file, {**facts, **summarise(runs)})
     if arguments.out:
         draw(runs, facts["training_images"], arguments.out.with_suffix(".png"))
