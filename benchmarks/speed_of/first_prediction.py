@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from speed_of.loading import NETWORKS
-from speed_of.measuring import Measured, in_process, repeat_in_turn
+from speed_of.measuring import FIND_PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import find_timm_names
 from speed_of.published import MODEL, publish
 
-_MEMORY = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+_MEMORY = FIND_PEAK + "\nprint(find_peak())"
 _ZOO = (
     """
 import sys

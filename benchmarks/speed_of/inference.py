@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 import zoo
-from speed_of.measuring import FORGET_PEAK, Measured, elsewhere, in_process, in_turn, repeat_in_turn
+from speed_of.measuring import (
+    FIND_PEAK,
+    FORGET_PEAK,
+    Measured,
+    elsewhere,
+    in_process,
+    in_turn,
+    repeat_in_turn,
+)
 from speed_of.networks import (
     NETWORKS,
     NNI,
@@ -52,7 +60,7 @@ def run():
 """
 
 _PEAK = """
-import json, resource, sys
+import json, sys
 import torch, timm
 import zoo, zoo.optimizing.optimize
 from zoo.registry import SPACES, find_space
@@ -62,12 +70,12 @@ name, timm_name, cache, batch_size, size = *sys.argv[1:4], *map(int, sys.argv[4:
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, size, size)
 {forget_peak}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = find_peak()
 network = {load}
 with torch.inference_mode():
     network(images)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps((after - before) * 1024))
+after = find_peak()
+print(json.dumps(after - before))
 """
 _LOAD = {
     "zoo": "zoo.load_searched_model(name, pretrained=False).eval()",
@@ -206,7 +214,8 @@ def _measure_memory(name: str, timm_name: str | None, *, runs: int) -> Iterator[
 
             def run(load: str, arguments: tuple[Any, ...] = arguments) -> float:
                 return in_process(
-                    _PEAK.format(load=load, forget_peak=FORGET_PEAK), *map(str, arguments)
+                    FIND_PEAK + _PEAK.format(load=load, forget_peak=FORGET_PEAK),
+                    *map(str, arguments),
                 )
 
             peaks = repeat_in_turn(

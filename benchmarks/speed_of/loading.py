@@ -11,23 +11,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 
-from speed_of.measuring import FORGET_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import FIND_PEAK, FORGET_PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import TORCHVISION, find_timm_names
 from speed_of.published import MODEL, Published, publish
 
 NETWORKS = ("mobilenetv3-large-100", "mobilenetv3-small-100", "nasnet-a-large")
 
 _MEASURE = """
-import json, resource, sys, time, torch
+import json, sys, time, torch
 {setup}
 {forget_peak}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = find_peak()
 started = time.perf_counter()
 network = {load}
 seconds = time.perf_counter() - started
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = find_peak()
 sizes = [t.numel() * t.element_size() for t in network.state_dict().values()]
-print(json.dumps([seconds, (after - before) * 1024 / sum(sizes)]))
+print(json.dumps([seconds, (after - before) / sum(sizes)]))
 """
 _SETUPS = {
     "zoo": "import timm, zoo.loading; from zoo.registry import SPACES, find_space\n"
@@ -72,7 +72,7 @@ def _loads(name: str, timm_name: str, published: Published) -> dict[str, str]:
 def _runner(
     column: str, load: str, published: Published, *, cold: bool
 ) -> Callable[[], tuple[float, float]]:
-    code = _MEASURE.format(setup=_SETUPS[column], forget_peak=FORGET_PEAK, load=load)
+    code = FIND_PEAK + _MEASURE.format(setup=_SETUPS[column], forget_peak=FORGET_PEAK, load=load)
 
     def run() -> tuple[float, float]:
         if cold and column == "zoo":

@@ -26,6 +26,18 @@ except OSError:
     pass
 """
 
+# For code in a process of its own: its peak memory in bytes. Linux begins `ru_maxrss` of a
+# process with the peak of the one that started it, so that is only for other systems.
+FIND_PEAK = """
+def find_peak():
+    try:
+        with open("/proc/self/status") as file:
+            return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+
 Result = TypeVar("Result")
 
 

@@ -10,8 +10,6 @@ process that computes, above what it had before the network was made.
 from __future__ import annotations
 
 import csv
-import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +21,7 @@ from torch import nn
 
 import zoo
 from speed_of.inference import OPTIMISED
-from speed_of.measuring import FORGET_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import FIND_PEAK, FORGET_PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import find_timm_names, image_size, settle
 from speed_of.timm_loops import evaluate_with_timm, train_with_timm
 from zoo.evaluation.datasets import open_dataset
@@ -37,10 +35,13 @@ COLUMNS = {"evaluation": ("zoo", OPTIMISED, "timm"), "fine-tuning": ("zoo", "tim
 VALIDATED = 8  # images; the evaluation after an epoch is not what fine-tuning is timed for
 
 _RUN = f"""
-import sys
+import json, sys
 from speed_of.pipelines import run_once
+{FIND_PEAK}
 {FORGET_PEAK}
-run_once(*sys.argv[1:])
+before = find_peak()
+speed, note = run_once(*sys.argv[1:])
+print(json.dumps([speed, find_peak() - before, note]))
 """
 
 
@@ -74,9 +75,10 @@ def write_weights(timm_name: str, size: int, path: Path) -> None:
     torch.save(settle(timm.create_model(timm_name), size).state_dict(), path)
 
 
-def run_once(row: str, column: str, name: str, timm_name: str, data: str, folder: str) -> None:
-    """Make one run in this process; print images per second, bytes and a note as JSON."""
-    before = _find_peak()
+def run_once(
+    row: str, column: str, name: str, timm_name: str, data: str, folder: str
+) -> tuple[float, str]:
+    """Make one run in this process; return images per second and a note."""
     workers = find_worker_count()
     note = f"batch {BATCH_SIZE}, {workers} data-loading processes"
     weights = Path(folder, "weights.pth")
@@ -96,7 +98,7 @@ def run_once(row: str, column: str, name: str, timm_name: str, data: str, folder
         else:
             network = zoo.load_searched_model(name, checkpoint=weights, num_classes=num_classes)
             speed = _train(network, data, recipe)
-    print(json.dumps([speed, _find_peak() - before, note]))
+    return speed, note
 
 
 def _runner(*arguments: str) -> Callable[[], tuple[float, float, str]]:
@@ -149,7 +151,3 @@ def _train(network: Any, data: str, recipe: Recipe) -> float:
         text = Path(folder, "results.csv").read_text("utf-8")
     (epoch,) = csv.DictReader(text.splitlines())
     return float(epoch["images_per_second"])
-
-
-def _find_peak() -> float:
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
