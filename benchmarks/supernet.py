@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 from environment import write_result
+from speed_of.measuring import find_peak
 from torch import Tensor
 
 import zoo
@@ -39,11 +39,6 @@ def write_supernet(path: Path, space: zoo.AutoformerSpace) -> None:
     torch.save({"model": content}, path)
 
 
-def peak_memory() -> int:
-    """Return the peak resident memory of this process in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def measure(size: str, count: int, kept: int) -> dict[str, Any]:
     """Return times of `count` subnets cut and dropped, and memory of `kept` subnets at once."""
     space = zoo.AutoformerSpace.preset(size)
@@ -58,17 +53,17 @@ def measure(size: str, count: int, kept: int) -> dict[str, Any]:
         for architecture in architectures[:20]:
             supernet.subnet(architecture)
         gc.collect()
-        start = peak_memory()
+        start = find_peak()
         seconds, began = [], time.perf_counter()
         for architecture in architectures:
             started = time.process_time()
             supernet.subnet(architecture)
             seconds.append(time.process_time() - started)
         elapsed = time.perf_counter() - began
-        dropped = peak_memory() - start
+        dropped = find_peak() - start
         networks = [supernet.subnet(architecture) for architecture in architectures[:kept]]
         weights = sum(4 * p.numel() for net in networks for p in net.parameters()) / kept
-        held = (peak_memory() - start - dropped) / kept
+        held = (find_peak() - start - dropped) / kept
     return {
         "supernet": size,
         "parameters_of_supernet": sum(t.numel() for t in supernet.tensors.values()),

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from speed_of.loading import NETWORKS
-from speed_of.measuring import FIND_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import find_timm_names
 from speed_of.published import MODEL, publish
 
-_MEMORY = FIND_PEAK + "\nprint(find_peak())"
+_MEMORY = PEAK + "print(find_peak())"
 _ZOO = (
     """
 import sys

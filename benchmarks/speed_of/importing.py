@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from speed_of.measuring import FIND_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import PEAK, Measured, in_process, repeat_in_turn
 
 STATEMENTS = {
     "torch": "import torch",
@@ -18,7 +18,7 @@ STATEMENTS = {
     "nni": "import nni.nas.hub.pytorch",
 }
 
-_MEMORY = FIND_PEAK + "\nprint(find_peak())"
+_MEMORY = "\n" + PEAK + "print(find_peak())"
 
 
 def measure(*, runs: int, nni_python: str | None = None) -> Iterator[Measured]:

@@ -13,8 +13,7 @@ from torch import nn
 
 import zoo
 from speed_of.measuring import (
-    FIND_PEAK,
-    FORGET_PEAK,
+    PEAK,
     Measured,
     elsewhere,
     in_process,
@@ -59,7 +58,7 @@ def run():
     network(images)
 """
 
-_PEAK = """
+_USE = """
 import json, sys
 import torch, timm
 import zoo, zoo.optimizing.optimize
@@ -69,7 +68,7 @@ for space in SPACES:
 name, timm_name, cache, batch_size, size = *sys.argv[1:4], *map(int, sys.argv[4:])
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, size, size)
-{forget_peak}
+forget_peak()
 before = find_peak()
 network = {load}
 with torch.inference_mode():
@@ -108,7 +107,7 @@ def measure(
                     nni_python=nni_python,
                     inductor=inductor,
                 )
-            yield from _measure_memory(name, timm_names.get(name), runs=min(runs, MEMORY_RUNS))
+            yield from _measure_memory(name, timm_names.get(name))
 
 
 def measure_as_loaded(networks: Sequence[str] | None = None, *, runs: int) -> Iterator[Measured]:
@@ -202,7 +201,7 @@ def _time(
         )
 
 
-def _measure_memory(name: str, timm_name: str | None, *, runs: int) -> Iterator[Measured]:
+def _measure_memory(name: str, timm_name: str | None) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as cache:
         # The files are made before: what is measured is the use of a form, not the making.
         optimise = f"zoo.optimize({_LOAD['zoo']}, images[:1], cache_dir=cache)"
@@ -213,14 +212,11 @@ def _measure_memory(name: str, timm_name: str | None, *, runs: int) -> Iterator[
             arguments = (name, timm_name or "", cache, batch_size, image_size(name))
 
             def run(load: str, arguments: tuple[Any, ...] = arguments) -> float:
-                return in_process(
-                    FIND_PEAK + _PEAK.format(load=load, forget_peak=FORGET_PEAK),
-                    *map(str, arguments),
-                )
+                return in_process(PEAK + _USE.format(load=load), *map(str, arguments))
 
             peaks = repeat_in_turn(
                 {column: lambda load=load: run(load) for column, load in loads.items()},
-                runs=runs,
+                runs=MEMORY_RUNS,
                 warm_up=1,
             )
             for column, values in peaks.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 
-from speed_of.measuring import FIND_PEAK, FORGET_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import PEAK, Measured, in_process, repeat_in_turn
 from speed_of.networks import TORCHVISION, find_timm_names
 from speed_of.published import MODEL, Published, publish
 
@@ -20,7 +20,7 @@ NETWORKS = ("mobilenetv3-large-100", "mobilenetv3-small-100", "nasnet-a-large")
 _MEASURE = """
 import json, sys, time, torch
 {setup}
-{forget_peak}
+forget_peak()
 before = find_peak()
 started = time.perf_counter()
 network = {load}
@@ -72,7 +72,7 @@ def _loads(name: str, timm_name: str, published: Published) -> dict[str, str]:
 def _runner(
     column: str, load: str, published: Published, *, cold: bool
 ) -> Callable[[], tuple[float, float]]:
-    code = FIND_PEAK + _MEASURE.format(setup=_SETUPS[column], forget_peak=FORGET_PEAK, load=load)
+    code = PEAK + _MEASURE.format(setup=_SETUPS[column], load=load)
 
     def run() -> tuple[float, float]:
         if cold and column == "zoo":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import statistics
@@ -15,28 +16,6 @@ from typing import Any, TypeVar
 
 RUNS = 7  # that count, of each candidate
 WARM_UP = 2  # runs of each candidate that do not count
-
-# For code in a process of its own: forget the peak of the memory so far, which imports leave
-# above what they keep. Where Linux's way is missing, less of what follows is seen.
-FORGET_PEAK = """
-try:
-    with open("/proc/self/clear_refs", "w") as _file:
-        _file.write("5")
-except OSError:
-    pass
-"""
-
-# For code in a process of its own: its peak memory in bytes. Linux begins `ru_maxrss` of a
-# process with the peak of the one that started it, so that is only for other systems.
-FIND_PEAK = """
-def find_peak():
-    try:
-        with open("/proc/self/status") as file:
-            return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-    except OSError:
-        import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-"""
 
 Result = TypeVar("Result")
 
@@ -70,6 +49,36 @@ class Measured:
     def as_json(self) -> dict[str, Any]:
         """Return the values with their median, and quartiles as the spread."""
         return {**asdict(self), "median": self.median, "quartiles": quartiles(self.values)}
+
+
+def forget_peak() -> None:
+    """Let `find_peak` begin anew: imports leave a peak above what they keep.
+
+    Where Linux's way is missing, less of what follows is seen.
+    """
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def find_peak() -> int:
+    """Return the peak memory of this process in bytes.
+
+    Linux begins `ru_maxrss` with the peak of the process that started this one.
+    """
+    try:
+        with open("/proc/self/status") as file:
+            return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    except OSError:  # macOS
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# Both as code, for processes that cannot import this module.
+PEAK = inspect.getsource(forget_peak) + inspect.getsource(find_peak)
 
 
 def quartiles(values: Iterable[float]) -> list[float]:

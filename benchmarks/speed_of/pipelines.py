@@ -21,7 +21,7 @@ from torch import nn
 
 import zoo
 from speed_of.inference import OPTIMISED
-from speed_of.measuring import FIND_PEAK, FORGET_PEAK, Measured, in_process, repeat_in_turn
+from speed_of.measuring import Measured, in_process, repeat_in_turn
 from speed_of.networks import find_timm_names, image_size, settle
 from speed_of.timm_loops import evaluate_with_timm, train_with_timm
 from zoo.evaluation.datasets import open_dataset
@@ -34,11 +34,11 @@ BATCH_SIZE = 64
 COLUMNS = {"evaluation": ("zoo", OPTIMISED, "timm"), "fine-tuning": ("zoo", "timm")}
 VALIDATED = 8  # images; the evaluation after an epoch is not what fine-tuning is timed for
 
-_RUN = f"""
+_RUN = """
 import json, sys
+from speed_of.measuring import find_peak, forget_peak
 from speed_of.pipelines import run_once
-{FIND_PEAK}
-{FORGET_PEAK}
+forget_peak()
 before = find_peak()
 speed, note = run_once(*sys.argv[1:])
 print(json.dumps([speed, find_peak() - before, note]))
