@@ -4,7 +4,8 @@ Three models, two data sets, four ways: fine-tuned; the same network from scratc
 pretrained network trained by timm's loaders, optimizer and schedule; and a timm network of about
 the same size from scratch, by timm too. Same images, augmentation, batch size, epochs and seeds.
 
-`python benchmarks/finetune.py imagenet1k-sample/val.tar --out benchmarks/results/finetune`
+`python benchmarks/finetune.py imagenet1k-sample/val.tar --out mine/finetune`; what the file of an
+earlier call has is not measured again. The committed result is `results/finetune.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -53,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # sums do not depend on the number of cores then
     file = arguments.out and arguments.out.with_suffix(".json")
-    runs = json.loads(file.read_bytes())["runs"] if file and file.exists() else []
+    runs = read_runs(file) if file and file.exists() else []
     with tempfile.TemporaryDirectory() as folder:
         data = {"digits": Path(folder, "digits"), "animals": Path(folder, "animals")}
         write_digits(data["digits"])
@@ -72,6 +74,14 @@ def main() -> None:
     write_result(file, {**facts, **summarise(runs)})
     if arguments.out:
         draw(runs, facts["training_images"], arguments.out.with_suffix(".png"))
+
+
+def read_runs(file: Path) -> list[dict[str, Any]]:
+    """Return what an earlier call has measured."""
+    stored = json.loads(file.read_bytes())
+    if msgspec.convert(stored["recipe"], Recipe) != RECIPE:
+        sys.exit(f"{file}: made with another recipe; choose another --out")
+    return stored["runs"]
 
 
 def describe(data: dict[str, Path]) -> dict[str, Any]:

@@ -61,7 +61,6 @@ PREPROCESSING = Preprocessing(
     mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
     std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
 )
-EITHER = "protocol or undecayed"  # by the protocol, or where that is missing without decay
 JPEG_QUALITY = 75  # of the copy that the results are of
 JPEG_BLOCK = 16  # pixels that share their colours
 JPEG_SHIFT = 5
@@ -79,7 +78,8 @@ def main() -> None:
     parser.add_argument("train", nargs="?")
     parser.add_argument("test", nargs="?")
     parser.add_argument("--cell", type=int, help="Index of one cell in NATS-Bench.")
-    parser.add_argument("--variant", choices=VARIANTS, help=str(VARIANTS))
+    help_on_variants = "; ".join(f"{name}: {what}" for name, what in VARIANTS.items())
+    parser.add_argument("--variant", choices=VARIANTS, help=help_on_variants)
     parser.add_argument("--seed", type=int, default=PROTOCOL.seed)
     parser.add_argument("--work", type=Path, help="Where trainings are kept, to resume them.")
     parser.add_argument("--summary", action="store_true")
@@ -201,7 +201,7 @@ def summarise() -> None:
         if cell["index"] in top1
     ]
     ways = {way: compare(cells, way) for way in ("protocol", *VARIANTS)}
-    ways[EITHER] = compare([_in_either_way(cell) for cell in cells], EITHER)
+    ways["protocol or undecayed"] = compare(cells, "protocol", "undecayed")
     summary = {
         "source": known["source"],
         "seed_spread_points": known["seed_spread_points"],
@@ -214,29 +214,24 @@ def summarise() -> None:
     draw(cells, known["seed_spread_points"])
 
 
-def _in_either_way(cell: dict[str, Any]) -> dict[str, Any]:
-    top1 = cell["top1_percent"]
-    return {**cell, "top1_percent": {EITHER: top1.get("protocol", top1.get("undecayed"))}}
-
-
-def compare(cells: list[dict[str, Any]], way: str) -> dict[str, Any]:
-    """Return what the cells that were trained in one way say together."""
+def compare(cells: list[dict[str, Any]], *ways: str) -> dict[str, Any]:
+    """Return what the cells say together, each by the first of `ways` it was trained in."""
     from scipy.stats import spearmanr
 
-    found = [cell for cell in cells if way in cell["top1_percent"]]
-    ours = [cell["top1_percent"][way] for cell in found]
-    theirs = [cell["reported_percent"] for cell in found]
-    plain = [
-        cell["top1_percent"][way] - cell["top1_percent"]["protocol"]
-        for cell in found
-        if "protocol" in cell["top1_percent"]
-    ]
+    found = []
+    for cell in cells:
+        top1 = cell["top1_percent"]
+        if way := next((way for way in ways if way in top1), None):
+            found.append((cell["reported_percent"], top1[way], top1.get("protocol")))
+    theirs, ours = [row[0] for row in found], [row[1] for row in found]
     ranked: Any = spearmanr(theirs, ours) if len(found) > 1 else None
     return {
         "cells": len(found),
-        "mean_difference_points": _mean([a - b for a, b in zip(ours, theirs, strict=True)]),
+        "mean_difference_points": _mean([here - there for there, here, _ in found]),
         "spearman": ranked and round(ranked.statistic, 4),
-        "mean_difference_from_protocol_points": _mean(plain),
+        "mean_difference_from_protocol_points": _mean(
+            [here - protocol for _, here, protocol in found if protocol is not None]
+        ),
     }
 
 

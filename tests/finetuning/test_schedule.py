@@ -59,8 +59,9 @@ def test_layers_learn_slower_the_deeper_they_are() -> None:
     assert scale[id(network.conv_stem.weight)] < 0.1  # type: ignore[union-attr]
     decays = {group["weight_decay"] for group in optimizer.param_groups}
     assert decays == {0.0, 0.05}  # none for biases and norms
-    everything = build_optimizer(network, Recipe(decay_norms=True))
-    assert {group["weight_decay"] for group in everything.param_groups} == {0.05}
+    for recipe in (Recipe(decay_norms=True), Recipe(decay_norms=True, layer_decay=0.5)):
+        groups = build_optimizer(network, recipe).param_groups
+        assert {group["weight_decay"] for group in groups} == {0.05}
 
 
 def test_unknown_optimizers_are_refused_with_a_suggestion() -> None:

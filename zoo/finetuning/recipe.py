@@ -23,11 +23,11 @@ class Recipe(Record, frozen=True, kw_only=True):
     one-cycle schedule. `layer_decay` multiplies the learning rate once per layer
     group, from the head down. For the first `head_only_epochs`, or always with
     `freeze_backbone`, only the head learns, with a schedule of its own; the
-    backbone then is in eval mode and stays bit-identical. Biases and norms have no weight
-    decay but with `decay_norms`; the last, smaller batch of an epoch is left out but with
-    `drop_last` off. `mixup` and `cutmix`
-    are Beta distribution parameters, 0 switches off. `patience` is the number
-    of epochs without a better top-1 after which training stops.
+    backbone then is in eval mode and stays bit-identical. Biases and norms have
+    weight decay only with `decay_norms`; `drop_last` leaves out the last, smaller
+    batch of an epoch. `mixup` and `cutmix` are Beta distribution parameters, 0
+    switches off. `patience` is the number of epochs without a better top-1 after
+    which training stops.
     `val_fraction` of each class is held out when no validation data is given.
     """
 
