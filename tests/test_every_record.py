@@ -10,8 +10,8 @@ import torch
 from tests.optimizing.records import RECORDS, cheapest_of_each_space, each_record
 from zoo import load_searched_model
 from zoo.drawing import write_dot, write_svg
+from zoo.layers.empty import EmptyParameters
 from zoo.manifest import find_entry, read_architecture
-from zoo.networks.empty import EmptyParameters
 from zoo.registry import find_space
 
 

@@ -27,8 +27,8 @@ from zoo import (
     transform_for,
 )
 from zoo.checkpoints.formats import FORMATS
+from zoo.layers.empty import EmptyParameters
 from zoo.networks.cost import count_macs, count_parameters
-from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network
 from zoo.records import ModelRecord
 from zoo.registry import SPACES, best_top1, class_names, find_space

@@ -18,8 +18,8 @@ from tests.supernet_files import authors_layout, nni_layout
 from zoo import AutoformerSpace, errors, load_checkpoint, load_searched_model
 from zoo.checkpoints.formats.autoformer import leading_part
 from zoo.checkpoints.load import read_tensors, save_checkpoint
+from zoo.layers.empty import EmptyParameters
 from zoo.networks.cost import count_parameters
-from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network
 from zoo.supernet import Supernet, read_supernet
 

@@ -29,8 +29,8 @@ from zoo.hub import fetch
 from zoo.hub.cache import Cache, cache_root
 from zoo.hub.checksum import expected_digests, file_sha256
 from zoo.layers.conv import adapt_input_weight
+from zoo.layers.empty import EmptyParameters
 from zoo.manifest import Entry, find_entry, find_records, read_architecture
-from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network, check_count
 from zoo.records import Preprocessing, Weights
 

@@ -14,9 +14,9 @@ from zoo.checkpoints.formats.format import Format
 from zoo.checkpoints.match import check_values, find_format, fit_tensors, unwrap
 from zoo.checkpoints.read import read_checkpoint
 from zoo.hub.cache import Cache, cache_root
+from zoo.layers.empty import EmptyParameters
 from zoo.loading import fetch_weights, find_local_file
 from zoo.manifest import find_entry, read_architecture
-from zoo.networks.empty import EmptyParameters
 from zoo.networks.network import Network
 from zoo.records import Preprocessing
 

@@ -16,9 +16,9 @@ from tests.shared_material import GoldenRecord, golden_records
 from zoo.checkpoints.formats import FORMATS
 from zoo.checkpoints.load import load_checkpoint, save_checkpoint
 from zoo.errors import KeyMismatch
+from zoo.layers.empty import EmptyParameters
 from zoo.manifest import find_entry, read_architecture
 from zoo.networks.cells import CellNetwork
-from zoo.networks.empty import EmptyParameters
 from zoo.registry import find_space
 from zoo.spaces.darts import DARTS
 from zoo.spaces.nasnet import NASNet

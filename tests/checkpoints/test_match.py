@@ -28,7 +28,7 @@ from zoo.errors import (
     KeyMismatch,
     UnknownFormat,
 )
-from zoo.networks.empty import EmptyParameters
+from zoo.layers.empty import EmptyParameters
 
 FOREIGN = [
     ("ProxylessNAS", "mit"),

@@ -20,8 +20,9 @@ from tests.spaces.small import (
     small_space,
 )
 from zoo.errors import InvalidArgument
+from zoo.layers import conv
+from zoo.layers.empty import EmptyParameters, make_or_copy
 from zoo.networks import autoformer, cells, nasbench201
-from zoo.networks.empty import EmptyParameters, make_or_copy
 from zoo.networks.network import Network, describe_features
 
 
@@ -384,7 +385,7 @@ def test_copied_layers_are_as_if_made(name: str, monkeypatch: pytest.MonkeyPatch
 
     space.build(architecture)  # from here on there is something to copy
     copied, state = build()
-    for module in (autoformer, cells, nasbench201):
+    for module in (autoformer, cells, conv, nasbench201):
         monkeypatch.setattr(module, "make_or_copy", lambda make, *args, **kw: make(*args, **kw))
     made, expected_state = build()
     assert repr(copied) == repr(made)
@@ -421,10 +422,10 @@ def test_convolutions_start_he_normal(name: str) -> None:
         if isinstance(module, nn.Conv2d)
     ]
     assert convolutions
-    for conv in convolutions:
-        assert conv.bias is None or not conv.bias.any()
-        fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels / conv.groups
-        weight = conv.weight.detach() * (fan_out / 2) ** 0.5
+    for layer in convolutions:
+        assert layer.bias is None or not layer.bias.any()
+        fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels / layer.groups
+        weight = layer.weight.detach() * (fan_out / 2) ** 0.5
         if weight.numel() > 200:
             assert weight.std().item() == pytest.approx(1, abs=0.25)
             assert weight.abs().max() > 2  # PyTorch's own start is uniform and ends before

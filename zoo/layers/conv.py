@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from zoo.layers.empty import make_or_copy
 from zoo.layers.mixed_conv import make_mixed_conv
 
 M = TypeVar("M", bound=nn.Module)
@@ -33,7 +35,7 @@ class BatchNormSettings:
         """Return the norm layer, or an identity where it is folded into the convolution."""
         if not self.enabled:
             return nn.Identity()
-        return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
+        return make_or_copy(nn.BatchNorm2d, channels, eps=self.eps, momentum=self.momentum)
 
 
 class Conv2d(nn.Conv2d):
@@ -97,8 +99,9 @@ class ConvNormAct(nn.Module):
         self.conv: nn.Module
         if isinstance(kernel_size, int):
             # At stride 1 both rules pad alike.
-            conv = _make_conv_same if same_padding and stride > 1 else Conv2d
-            self.conv = conv(
+            same_padding = same_padding and stride > 1
+            make = _make_conv_same if same_padding else functools.partial(make_or_copy, Conv2d)
+            self.conv = make(
                 in_channels,
                 out_channels,
                 kernel_size,

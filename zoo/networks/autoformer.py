@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from zoo.errors import InvalidArgument
+from zoo.layers.empty import make_or_copy
 from zoo.layers.inverted_residual import make_drop_path
 from zoo.layers.relative_attention import RelativeAttention, RelativeIndex, relative_index
-from zoo.networks.empty import make_or_copy
 from zoo.networks.network import FeatureBackbone, Network, make_classifier
 
 NORM_EPS = 1e-5  # the authors' LayerNorm; timm's transformers have 1e-6

@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from zoo.errors import InvalidArgument
 from zoo.layers.cell_modules import FactorizedReduce, OperatorStyle, ReluConvNorm
 from zoo.layers.cell_ops import make_operator
+from zoo.layers.empty import make_or_copy
 from zoo.layers.inverted_residual import make_drop_path
-from zoo.networks.empty import make_or_copy
 from zoo.networks.network import FeatureBackbone, Network, in_fast_layout, make_classifier
 
 # Outputs of the last two cells, the older one first: what every cell takes and returns.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers.conv import Conv2d
-from zoo.networks.empty import make_or_copy
+from zoo.layers.empty import make_or_copy
 from zoo.networks.network import (
     Network,
     describe_features,

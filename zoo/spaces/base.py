@@ -49,7 +49,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_u
     )
 
     def __post_init__(self) -> None:
-        for field in msgspec.structs.fields(type(self)):
+        for field in _fields(type(self)):
             value = getattr(self, field.name)
             try:
                 checked = msgspec.convert(value, field.type, strict=True)
@@ -70,7 +70,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_u
         Raises:
             InvalidArgument: a setting is unknown, of the wrong type or out of range.
         """
-        known = [field.name for field in msgspec.structs.fields(cls)]
+        known = [field.name for field in _fields(cls)]
         for name in settings:
             if name not in known:
                 raise InvalidArgument(
@@ -241,6 +241,12 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_u
         return sorted(name for name, record in find_records() if record.space == cls.__name__)
 
 
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    # msgspec compiles the annotations of a class each time it is asked for its fields.
+    return msgspec.structs.fields(kind)
+
+
 def _check_rng(rng: Random) -> None:
     # numpy's generators have methods of the same names, which draw values that JSON does not know.
     if not isinstance(rng, Random):
@@ -259,7 +265,7 @@ def _is_finite(value: Any) -> bool:
 def _unusual_fields(record: msgspec.Struct, passed_over: frozenset[str]) -> dict[str, Any]:
     # Only what differs from the default, so that a new setting leaves old hashes alone.
     fields = {}
-    for field in msgspec.structs.fields(type(record)):
+    for field in _fields(type(record)):
         value = getattr(record, field.name)
         if field.name in passed_over or value == field.default:
             continue

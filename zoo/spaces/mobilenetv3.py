@@ -11,8 +11,8 @@ from msgspec import Meta
 from zoo.diagram import Diagram
 from zoo.errors import InvalidArgument
 from zoo.layers.conv import BatchNormSettings
+from zoo.layers.empty import EmptyParameters
 from zoo.layers.inverted_residual import BlockPlan, GatePlan
-from zoo.networks.empty import EmptyParameters
 from zoo.networks.mobile import ConvPlan, MobileNetwork, MobilePlan
 from zoo.spaces.base import Architecture, SearchSpace
 from zoo.spaces.choices import Choice, OneOf, Stage
