@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 import torch
 from environment import describe_environment
+from nasbench201_plain import train_plainly
 from PIL import Image
 from torch import nn
 
@@ -67,6 +68,7 @@ JPEG_SHIFT = 5
 VARIANTS = {
     "again": "every image compressed as JPEG once more, its blocks five pixels beside the first "
     "ones, to see what one compression costs",
+    "plain": "by a loop of torch and torchvision alone instead of the zoo's training",
     "undecayed": "as timm trains by default: norms and biases without weight decay, the last "
     "batch of an epoch left out",
 }
@@ -121,36 +123,51 @@ def train_cell(
     """Train one cell; write its result and its log."""
     torch.manual_seed(recipe.seed)
     network = build_network(cell["architecture"])
-    lines: list[str] = []
+    train_in_some_way = train_without_the_zoo if variant == "plain" else train_with_the_zoo
+    epochs = train_in_some_way(network, train, test, recipe, work / name)
+    top1 = float(epochs[-1]["val_top1_percent"])
+    content = {
+        "cell": {key: cell[key] for key in ("index", "architecture", "reported_percent")},
+        "variant": variant,
+        "top1_count": round(top1 * len(test) / 100),
+        "samples": len(test),
+        "top1_percent": top1,
+        "difference_points": round(top1 - cell["reported_percent"], 2),
+        "recipe": msgspec.to_builtins(recipe),
+        "epochs": epochs,
+        "environment": describe_environment(),
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    print(json.dumps({key: content[key] for key in ("top1_percent", "difference_points")}))
 
-    def report(line: str) -> None:
-        print(f"{name}: {line}", flush=True)
-        lines.append(line)
 
-    result = train_network(
+def train_with_the_zoo(
+    network: Network, train: Any, test: Any, recipe: Recipe, work: Path
+) -> list[dict[str, Any]]:
+    """Train as `zoo finetune` does, resumable in `work`; return the epochs."""
+    train_network(
         network,
         train,
         test,
         preprocessing=PREPROCESSING,
         recipe=recipe,
-        out_dir=work / name,
-        progress=report,
+        out_dir=work,
+        progress=lambda line: print(f"{work.name}: {line}", flush=True),
     )
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    rows = (work / name / "results.csv").read_text("utf-8").splitlines()
-    content = {
-        "cell": cell,
-        "variant": variant,
-        "top1_count": result.last.top1_count,
-        "samples": result.last.samples,
-        "top1_percent": result.last.top1_percent,
-        "difference_points": round(result.last.top1_percent - cell["reported_percent"], 2),
-        "recipe": msgspec.to_builtins(recipe),
-        "epochs": [dict(zip(rows[0].split(","), row.split(","), strict=True)) for row in rows[1:]],
-        "environment": describe_environment(),
-    }
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    print(json.dumps({key: content[key] for key in ("top1_percent", "difference_points")}))
+    rows = (work / "results.csv").read_text("utf-8").splitlines()
+    return [dict(zip(rows[0].split(","), row.split(","), strict=True)) for row in rows[1:]]
+
+
+def train_without_the_zoo(
+    network: Network, train: Any, test: Any, recipe: Recipe, work: Path
+) -> list[dict[str, Any]]:
+    """Train by torch and torchvision alone; return the epochs."""
+    epochs = []
+    for epoch in train_plainly(network, train, test, preprocessing=PREPROCESSING, recipe=recipe):
+        print(f"{work.name}: {epoch}", flush=True)
+        epochs.append(epoch)
+    return epochs
 
 
 def build_network(notation: str) -> Network:
@@ -190,20 +207,26 @@ def summarise() -> None:
     """Compare the trained cells with the reported figures; write a table and a figure."""
     known = json.loads(CELLS.read_text("utf-8"))
     trained = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("[0-9]*.json"))]
-    top1: dict[int, dict[str, float]] = {}
+    found: dict[int, dict[str, dict[str, Any]]] = {}
     for row in trained:
-        if row["recipe"]["seed"] == PROTOCOL.seed:
-            way = row["variant"] or "protocol"
-            top1.setdefault(row["cell"]["index"], {})[way] = row["top1_percent"]
+        way, seed = row["variant"] or "protocol", row["recipe"]["seed"]
+        if seed != PROTOCOL.seed:
+            way += f", seed {seed}"
+        found.setdefault(row["cell"]["index"], {})[way] = row
     cells = [
-        {**cell, "top1_percent": top1[cell["index"]]}
+        {
+            **cell,
+            "top1_percent": {way: row["top1_percent"] for way, row in rows.items()},
+            "train_loss": {way: losses(row["epochs"]) for way, row in rows.items()},
+        }
         for cell in sorted(known["cells"], key=lambda cell: cell["reported_percent"])
-        if cell["index"] in top1
+        if (rows := found.get(cell["index"]))
     ]
-    ways = {way: compare(cells, way) for way in ("protocol", *VARIANTS)}
-    ways["protocol or undecayed"] = compare(cells, "protocol", "undecayed")
+    others = {way for cell in cells for way in cell["top1_percent"]} - {"protocol"}
+    ways = {way: compare(cells, way) for way in ["protocol", *sorted(others)]}
     summary = {
         "source": known["source"],
+        "curve_source": known["curve_source"],
         "seed_spread_points": known["seed_spread_points"],
         "cells": cells,
         "variants": VARIANTS,
@@ -211,26 +234,28 @@ def summarise() -> None:
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     print(json.dumps(ways, indent=2))
-    draw(cells, known["seed_spread_points"])
+    draw(cells, list(ways), known["seed_spread_points"])
 
 
-def compare(cells: list[dict[str, Any]], *ways: str) -> dict[str, Any]:
-    """Return what the cells say together, each by the first of `ways` it was trained in."""
+def losses(epochs: list[dict[str, Any]]) -> list[float]:
+    """Return the training loss of each epoch."""
+    return [round(float(epoch["train_loss"]), 4) for epoch in epochs]
+
+
+def compare(cells: list[dict[str, Any]], way: str) -> dict[str, Any]:
+    """Return what the cells that were trained in one way say together."""
     from scipy.stats import spearmanr
 
-    found = []
-    for cell in cells:
-        top1 = cell["top1_percent"]
-        if way := next((way for way in ways if way in top1), None):
-            found.append((cell["reported_percent"], top1[way], top1.get("protocol")))
-    theirs, ours = [row[0] for row in found], [row[1] for row in found]
-    ranked: Any = spearmanr(theirs, ours) if len(found) > 1 else None
+    top1 = [cell["top1_percent"] for cell in cells if way in cell["top1_percent"]]
+    ours = [row[way] for row in top1]
+    theirs = [cell["reported_percent"] for cell in cells if way in cell["top1_percent"]]
+    ranked: Any = spearmanr(theirs, ours) if len(ours) > 1 else None
     return {
-        "cells": len(found),
-        "mean_difference_points": _mean([here - there for there, here, _ in found]),
+        "cells": len(ours),
+        "mean_difference_points": _mean([a - b for a, b in zip(ours, theirs, strict=True)]),
         "spearman": ranked and round(ranked.statistic, 4),
         "mean_difference_from_protocol_points": _mean(
-            [here - protocol for _, here, protocol in found if protocol is not None]
+            [row[way] - row["protocol"] for row in top1 if "protocol" in row]
         ),
     }
 
@@ -239,7 +264,7 @@ def _mean(values: list[float]) -> float | None:
     return round(statistics.fmean(values), 2) if values else None
 
 
-def draw(cells: list[dict[str, Any]], spread: float) -> None:
+def draw(cells: list[dict[str, Any]], ways: list[str], spread: float) -> None:
     """Draw reproduced over reported accuracy, with a band of the seeds' spread."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -247,7 +272,7 @@ def draw(cells: list[dict[str, Any]], spread: float) -> None:
     figure = Figure(figsize=(5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="reported top-1 (%)", ylabel="reproduced top-1 (%)")
-    for way, marker in (("protocol", "o"), ("undecayed", "x"), ("again", "v")):
+    for way, marker in zip(ways, "oxv+s^", strict=False):
         found = [cell for cell in cells if way in cell["top1_percent"]]
         axes.plot(
             [cell["reported_percent"] for cell in found],

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
 
 from tests.digits import PREPROCESSING, build_network
 from tests.finetuning.training import RECIPE, change, train
@@ -19,7 +23,9 @@ from zoo.errors import DatasetError, TrainingError
 from zoo.evaluation.accuracy import evaluate
 from zoo.evaluation.datasets import open_dataset
 from zoo.finetuning import outputs
+from zoo.finetuning.data import Augmented, EpochBatches, build_augmentation
 from zoo.finetuning.recipe import Recipe
+from zoo.preprocessing import Normalise
 
 PLAIN = Recipe(epochs=2, batch_size=48, lr=3e-3, horizontal_flip=0.0, warmup_epochs=0.0, workers=0)
 
@@ -32,6 +38,42 @@ def test_a_learning_rate_that_changes_with_the_epoch(digits: Path, tmp_path: Pat
         found = [float(row["lr"]) for row in csv.DictReader(file)]
     expected = [0.05 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_updates_are_those_of_plain_torch(digits: Path, tmp_path: Path) -> None:
+    """On the same batches a loop of torch alone gives the same losses and the same weights."""
+    recipe = msgspec.structs.replace(
+        PLAIN, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4, decay_norms=True,
+        schedule_step="epoch", crop="padded", horizontal_flip=0.5, drop_last=False,
+    )  # fmt: skip
+    network: Any = build_network()
+    network.drop_rate = 0.0  # the loop below draws no numbers for dropout
+    expected = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    train(digits, tmp_path, recipe, model=network)
+    data = Augmented(
+        open_dataset(digits, split="train"), build_augmentation(PREPROCESSING, recipe), recipe.seed
+    )
+    batches, normalise = EpochBatches(len(data), recipe, 0, 1), Normalise(PREPROCESSING)
+    optimizer = torch.optim.SGD(
+        expected.parameters(), momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
+    with open(tmp_path / "results.csv") as file:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
+    for batches.epoch, (lr, loss) in enumerate(zip((0.1, 0.05), losses, strict=True)):
+        optimizer.param_groups[0]["lr"] = lr
+        expected.train()
+        found = []
+        for batch in batches:
+            pixels, targets = zip(*(data[key] for key in batch), strict=True)
+            images = normalise(torch.stack(pixels)).contiguous(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            found.append(nn.functional.cross_entropy(expected(images), torch.tensor(targets)))
+            found[-1].backward()
+            optimizer.step()
+        assert sum(found).item() / len(found) == pytest.approx(loss, rel=1e-5)
+    last = load_file(tmp_path / "last.safetensors")
+    for key, value in expected.state_dict().items():
+        torch.testing.assert_close(last[key], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, PLAIN], ids=["everything", "plain"])
