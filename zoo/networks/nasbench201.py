@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from zoo.layers.cell_modules import OperatorStyle, ReluConvNorm
 from zoo.layers.conv import Conv2d
 from zoo.layers.empty import make_or_copy
 from zoo.networks.network import (
@@ -16,6 +17,8 @@ from zoo.networks.network import (
 )
 
 Edges = Mapping[tuple[int, int], str]
+
+STYLE = OperatorStyle()  # PyTorch's padding and norms
 
 
 class NasBench201Network(Network):
@@ -92,23 +95,6 @@ class Nothing(nn.Module):
     """The `none` operator; the cell passes it over."""
 
 
-class ReLUConvNorm(nn.Module):
-    """ReLU, convolution, BatchNorm; keeps or halves the size."""
-
-    folds = (("conv", "bn"),)  # see `zoo.optimizing.folding`
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
-        super().__init__()
-        self.relu = nn.ReLU()  # not in place: other edges read the same node
-        self.conv = Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
-        )
-        self.bn = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(self.relu(x)))
-
-
 class HalvingBlock(nn.Module):
     """Residual block of stride 2; the shortcut is average pooling and a 1×1 convolution.
 
@@ -119,8 +105,8 @@ class HalvingBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = ReLUConvNorm(in_channels, out_channels, 3, stride=2)
-        self.conv_b = ReLUConvNorm(out_channels, out_channels, 3)
+        self.conv_a = ReluConvNorm(in_channels, out_channels, 3, stride=2, style=STYLE)
+        self.conv_b = ReluConvNorm(out_channels, out_channels, 3, style=STYLE)
         self.pool = nn.AvgPool2d(2)
         self.shortcut = Conv2d(in_channels, out_channels, 1, bias=False)
 
@@ -137,4 +123,4 @@ def make_operator(name: str, channels: int) -> nn.Module:
     if name == "avg_pool_3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     kernel_size = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name]
-    return ReLUConvNorm(channels, channels, kernel_size)
+    return ReluConvNorm(channels, channels, kernel_size, style=STYLE)
