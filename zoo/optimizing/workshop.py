@@ -83,17 +83,26 @@ class Workshop:
             "precision": self.precision,
             "versions": find_versions(p for c in candidates if c != EAGER for p in _packages(c)),
         }
-        known = self.artefacts.find(key)
-        if known is not None:
-            choice = msgspec.json.decode(known.read_bytes(), type=Choice)
-            best = self.make(choice.backend)
-        else:
-            choice, best = self._measure(candidates, images)
-            with self.artefacts.obtain(key, lambda path: _write(path, choice)):
+        known = self._make_known(key)
+        choice, best = known or self._measure(candidates, images)
+        if known is None:
+            with self.artefacts.obtain(key, lambda path: _write(path, choice), anew=True):
                 pass
         LOG.info("%s%s", choice.describe(), "" if known is None else ", as measured before")
         best.choice = choice
         return best
+
+    def _make_known(self, key: dict[str, Any]) -> tuple[Choice, Optimized] | None:
+        """Return what was chosen before and its form, if that still passes the proof."""
+        known = self.artefacts.find(key)
+        if known is None:
+            return None
+        choice = msgspec.json.decode(known.read_bytes(), type=Choice)
+        try:
+            return choice, self.make(choice.backend)
+        except (OptimizationError, VerificationError) as error:
+            LOG.warning("measured again, since what was chosen before cannot be used: %s", error)
+            return None
 
     def _measure(self, candidates: list[str], images: Tensor) -> tuple[Choice, Optimized]:
         made: dict[str, Optimized] = {}
