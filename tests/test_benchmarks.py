@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -193,8 +194,21 @@ def test_speed_targets(load: Any) -> None:
     )
 
 
+def test_short_calls_are_timed_many_at_once(load: Any) -> None:
+    """What the first call has to wait for does not count; a long call is made once."""
+    time_call, calls = load("speed_of.measuring").time_call, []
+
+    def slow_at_first() -> None:
+        time.sleep(0.001 if calls else 0.05)
+        calls.append(None)
+
+    assert time_call(slow_at_first) < 0.02 and 4 <= len(calls) <= 6
+    assert time_call(lambda: time.sleep(0.3)) >= 0.3
+    assert time_call(lambda: 7.0) == 7.0
+
+
 def test_speed_of_another_python(load: Any) -> None:
-    """A candidate elsewhere runs once per call and says its own seconds; its end is an error."""
+    """A candidate elsewhere is timed there; its end is an error."""
     measuring = load("speed_of.measuring")
     code = (
         "import time\ncalls = 0\ndef run():\n    global calls\n    calls += 1\n    print('noise')\n"

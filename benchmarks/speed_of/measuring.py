@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -103,23 +104,29 @@ def repeat_in_turn(
     return results
 
 
+def time_call(run: Callable[[], Any]) -> float:
+    """Return the mean seconds of a call, over calls of a quarter of a second.
+
+    A single short call would find cold caches, and threads of the candidate before still
+    spinning. A `run` that returns a number says its seconds itself.
+    """
+    started = time.perf_counter()
+    told = run()
+    first = time.perf_counter() - started
+    if isinstance(told, float):
+        return told
+    calls = int(0.25 / first)
+    started = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - started) / calls if calls else first
+
+
 def in_turn(
     candidates: Mapping[str, Callable[[], Any]], *, runs: int = RUNS, warm_up: int = WARM_UP
 ) -> dict[str, tuple[float, ...]]:
-    """Return the seconds of each run of each candidate, run in turn.
-
-    A candidate that returns a number says its seconds itself.
-    """
-
-    def timed(run: Callable[[], Any]) -> Callable[[], float]:
-        def seconds() -> float:
-            started = time.perf_counter()
-            told = run()
-            return told if isinstance(told, float) else time.perf_counter() - started
-
-        return seconds
-
-    timers = {name: timed(run) for name, run in candidates.items()}
+    """Return the seconds of each run of each candidate, as `time_call`, run in turn."""
+    timers = {name: functools.partial(time_call, run) for name, run in candidates.items()}
     seconds = repeat_in_turn(timers, runs=runs, warm_up=warm_up)
     return {name: tuple(values) for name, values in seconds.items()}
 
@@ -142,12 +149,13 @@ def in_process(
 
 
 # What `elsewhere` adds to the code that it is given.
-_SERVE = """
-import sys as _sys, time as _time
-for _ in _sys.stdin:
-    _started = _time.perf_counter()
-    run()
-    print("seconds", _time.perf_counter() - _started, flush=True)
+_SERVE = f"""
+import sys, time
+from collections.abc import Callable
+from typing import Any
+{inspect.getsource(time_call)}
+for _ in sys.stdin:
+    print("seconds", time_call(run), flush=True)
 """
 
 
@@ -156,7 +164,7 @@ def elsewhere(code: str, *arguments: str, python: str) -> Iterator[Callable[[], 
     """Give a candidate for `in_turn` that lives in another Python.
 
     Args:
-        code: Defines a function `run`; each call of the candidate calls it once.
+        code: Defines a function `run`; each call of the candidate times it as `time_call`.
     """
     process = subprocess.Popen(
         [python, "-W", "ignore", "-c", code + _SERVE, *arguments],
